@@ -1,0 +1,128 @@
+"""The three contracts: a `Source` yields mail, a `Stage` looks at it or changes it, a `Sink` hands it over.
+
+    class Shout(Stage):
+        '''Puts the subject in capitals.'''
+
+        name = "shout"
+
+        class Options(mailpipe.Options):
+            '''None.'''
+
+        def process(self, mail: Mail) -> Mail:
+            header = mail.message.header
+            return mail.with_message(mail.message.with_header(header.with_field("Subject", mail.message.subject.upper())))
+
+    def register(registry):
+        registry.add_stage(Shout)
+
+Life: constructed with its options, opened once in each worker, used many times, closed once. A component gets its
+options and a mail and nothing else: no engine, no registry, no settings.
+
+Never here: implementations, and the registry that finds them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+from mailpipe.pipeline.mail import Mail, RawMail
+from mailpipe.pipeline.outcome import Outcome, Receipt
+from mailpipe.pipeline.verdict import Verdict
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    """A relative path in a pipeline file means: beside that file."""
+    base = (info.context or {}).get("base")
+    path = path.expanduser()
+    return path if base is None or path.is_absolute() else Path(base) / path
+
+
+LocalPath = Annotated[Path, AfterValidator(_resolve)]
+"""A path; in a pipeline file a relative one is taken from the folder of that file."""
+
+
+class Options(BaseModel):
+    """The base of every component's options: frozen, unknown keys refused, defaults checked.
+
+    Each field needs a description; it is the documentation that `mailpipe plugins` shows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741 - the options of one component
+
+
+class Component(ABC, Generic[O]):
+    """What sources, stages and sinks have in common.
+
+    Attributes:
+        name: kebab-case; what `use = "…"` says in a pipeline file.
+        Options: the options model, nested or assigned.
+        options: this instance's options.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: O) -> None:
+        self.options = options
+
+    def open(self) -> None:
+        """Acquire what is needed; called once in each worker before the first mail.
+
+        Raises:
+            MailpipeError: it cannot be had; the run ends before any mail flows.
+        """
+
+    def close(self) -> None:
+        """Release it; called once after the last mail, also when a run fails."""
+
+
+class Source(Component[O]):
+    """Where mail comes from."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[RawMail]:
+        """The mails, one after the other.
+
+        Raises:
+            InputError: the archive cannot be opened or read.
+        """
+
+    def settle(self, outcome: Outcome) -> None:
+        """Told once the outcome is on record; only now may the source forget the mail.
+
+        Not called for an outcome whose ending is not settled (`Ending.is_settled`).
+        """
+
+
+class Stage(Component[O]):
+    """What happens to a mail on its way."""
+
+    @abstractmethod
+    def process(self, mail: Mail) -> Mail | Verdict | Iterable[Mail]:
+        """Pass the mail on, changed or not, decide about it, or make several of it.
+
+        An exception never loses the mail: the engine turns it into the outcome *deferred*.
+        """
+
+
+class Sink(Component[O]):
+    """Where mail goes."""
+
+    @abstractmethod
+    def deliver(self, mail: Mail) -> Receipt:
+        """Hand the mail over; return only when it is safe, or say for each recipient why not.
+
+        Raises:
+            TransientFailure: nothing was handed over; the mail is deferred.
+            PermanentFailure: nothing was handed over, nor will it be.
+            OutputError: it cannot be written; the mail is deferred.
+        """
+
+
+AnyComponent = Component[Any]
