@@ -19,6 +19,7 @@ class Fate(str, Enum):
     QUEUED = "queued"  # safe in the durable queue, to be tried again
     FAILED = "failed"  # refused for good
     DEFERRED = "deferred"  # not taken and not queued: the source must keep it
+    IN_DOUBT = "in-doubt"  # the end of data was sent and no reply came: it may have been accepted
 
 
 @dataclass(frozen=True, slots=True)
