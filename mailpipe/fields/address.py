@@ -1,0 +1,547 @@
+"""Addresses: mailboxes, groups and lists of them (RFC 5322 section 3.4 and 4.4, RFC 6532, RFC 6854).
+
+    found = address.parse(b'Ann <ann@example.org>, Team: bob@example.net;')
+    found[0].display_name, found[0].address       # "Ann", "ann@example.org"
+    [mailbox.address for mailbox in found.mailboxes]   # groups flattened
+    Mailbox("Ann Smith", "ann@example.org").render()   # octets for a composed field
+
+Departures, for the sake of mail as it is: QUIRK: encoded words are decoded inside quoted strings too; semicolons
+separate as commas do; one unquoted comma in a display name is part of it; "mailto:" before an address is dropped;
+a local part is unquoted where it needs no quotation marks, and a dot at the end of a domain is dropped.
+
+Never here: whether an address may be used in an envelope; smtp/ decides.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from mailpipe.codec import encoded_word
+from mailpipe.defect import Defect
+from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
+from mailpipe.limits import DEFAULT_LIMITS
+from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, Token, tokens, unescape
+
+_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_DOT_ATOM = rf"{_ATEXT}++(?:\.{_ATEXT}++)*+"
+_DOT_ATOM_TEXT = re.compile(_DOT_ATOM)
+_PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*+")
+_ORDINARY = re.compile(
+    rf"[ \t]*+(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+))[ \t]*+<({_DOT_ATOM}@{_DOT_ATOM})>"
+    rf"|({_DOT_ATOM}@{_DOT_ATOM})(?:[ \t]*+\(([^()\\\r\n]*+)\))?)[ \t]*+(?:,|\Z)"
+)
+_UNSAFE = re.compile(r"[\x00-\x20\x7f<>(),;:\"\\]")
+_BLANKS = re.compile(r"[ \t\r\n]++")
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One address with the name that is shown for it (RFC 5322 section 3.4).
+
+    In a pydantic model a field of this type also takes text such as "Ann <ann@example.org>".
+
+    Attributes:
+        display_name: decoded, None where there is none.
+        address: "local-part@domain" as written, without comments and white space; only the local part where the
+            sender wrote no domain.
+
+    >>> Mailbox("Ann", "ann@example.org").domain
+    'example.org'
+    """
+
+    display_name: str | None
+    address: str
+
+    @property
+    def local_part(self) -> str:
+        """What stands before the last "@", with its quotation marks where it needs them."""
+        local, at, domain = self.address.rpartition("@")
+        return local if at else domain
+
+    @property
+    def domain(self) -> str:
+        """What stands behind the last "@", "" where there is none."""
+        _, at, domain = self.address.rpartition("@")
+        return domain if at else ""
+
+    def __str__(self) -> str:
+        return f"{_quote_phrase(self.display_name)} <{self.address}>" if self.display_name else self.address
+
+    def render(self) -> bytes:
+        """The octets of this mailbox in a composed field: encoded words for a name, UTF-8 for an address."""
+        address = _safe_address(self.address).encode("utf-8", "replace")
+        return b"%b <%b>" % (render_phrase(self.display_name), address) if self.display_name else address
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Validate what a dataclass takes, and text in the syntax of RFC 5322."""
+        # pydantic is no dependency of this room; whoever calls this has loaded it.
+        from pydantic_core import PydanticCustomError, core_schema
+
+        def read(value: object) -> object:
+            if not isinstance(value, str):
+                return value
+            found = parse(value.encode("utf-8", "replace"))
+            if len(found) != 1 or not isinstance(found[0], Mailbox) or "@" not in found[0].address:
+                raise PydanticCustomError("mailbox", "expected one address such as 'Ann <ann@example.org>'")
+            return found[0]
+
+        return core_schema.no_info_before_validator_function(read, handler(source))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Mailboxes under one name, perhaps none: "undisclosed-recipients:;" (RFC 5322 section 3.4).
+
+    Attributes:
+        display_name: decoded.
+        mailboxes: its members in order.
+    """
+
+    display_name: str
+    mailboxes: tuple[Mailbox, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{_quote_phrase(self.display_name)}: {', '.join(map(str, self.mailboxes))};"
+
+    def render(self) -> bytes:
+        """The octets of this group in a composed field."""
+        return b"%b: %b;" % (render_phrase(self.display_name), b", ".join(each.render() for each in self.mailboxes))
+
+
+@dataclass(frozen=True, slots=True)
+class AddressList(FieldValue):
+    """Mailboxes and groups in order, as From, To, Cc and Reply-To hold them.
+
+    Attributes:
+        members: the mailboxes and groups.
+        defects: what is wrong with the body.
+
+    >>> [mailbox.address for mailbox in parse(b"a@x.example, Both: b@y.example, c@z.example;").mailboxes]
+    ['a@x.example', 'b@y.example', 'c@z.example']
+    """
+
+    members: tuple[Mailbox | Group, ...] = ()
+    defects: tuple[Defect, ...] = field(default=(), compare=False)
+
+    @property
+    def mailboxes(self) -> tuple[Mailbox, ...]:
+        """Every mailbox, those of groups included."""
+        found: list[Mailbox] = []
+        for member in self.members:
+            if isinstance(member, Mailbox):
+                found.append(member)
+            else:
+                found.extend(member.mailboxes)
+        return tuple(found)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The address of every mailbox."""
+        return tuple(mailbox.address for mailbox in self.mailboxes)
+
+    def __iter__(self) -> Iterator[Mailbox | Group]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @overload
+    def __getitem__(self, index: int) -> Mailbox | Group: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Mailbox | Group, ...]: ...
+    def __getitem__(self, index: int | slice) -> Mailbox | Group | tuple[Mailbox | Group, ...]:
+        return self.members[index]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.members))
+
+    def render(self) -> bytes:
+        """The octets of a composed field's body, not folded."""
+        return b", ".join(member.render() for member in self.members)
+
+
+_make_mailbox = quick_maker(Mailbox)
+_make_list = quick_maker(AddressList)
+
+
+def _quote_phrase(text: str) -> str:
+    if _PLAIN_PHRASE.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _safe_address(text: str) -> str:
+    """An address that stays one address, whatever was read into it."""
+    if is_address(text):
+        return text
+    local, at, domain = text.rpartition("@")
+    if not at:
+        return _UNSAFE.sub("", domain)
+    if not local.startswith('"'):
+        local = _UNSAFE.sub("", local)
+    return f"{local}@{_UNSAFE.sub('', domain)}"
+
+
+def render_phrase(text: str) -> bytes:
+    """The octets of a display name: as it is, quoted, or in encoded words (RFC 2047 section 5).
+
+    Line ends become spaces: a name cannot start a new field.
+    """
+    text = _BLANKS.sub(" ", text).strip()
+    if text.isascii() and text.isprintable() and "=?" not in text:
+        return _quote_phrase(text).encode("ascii")
+    return encoded_word.encode(text, phrase=True)
+
+
+def _decode_phrase(text: str) -> str | None:
+    if "=?" in text:
+        text = encoded_word.decode_text(text)
+    return text.strip() or None
+
+
+def parse(body: bytes) -> AddressList:
+    """The mailboxes and groups of a field, however it is written. Never raises; linear in its length.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
+    try:
+        text = body.decode("ascii")
+    except UnicodeDecodeError:
+        return _parse_any(body)
+    members: list[Mailbox | Group] = []
+    position, length = 0, len(text.rstrip())
+    match = _ORDINARY.match
+    while position < length:
+        found = match(text, position)
+        if found is None:
+            folded = text.find("\n", position, position + 4)
+            if folded < 0 or not members:
+                return _parse_any(body)
+            # A fold after a comma is as ordinary as a blank.
+            position = folded + 1
+            found = match(text, position)
+            if found is None:
+                return _parse_any(body)
+        quoted, phrase, angle, plain, comment = found.groups()
+        name = quoted or phrase or comment
+        if name:
+            name = _decode_phrase(name) if "=?" in name or "\x1b" in name else " ".join(name.split()) or None
+        members.append(_make_mailbox(name or None, angle or plain))
+        position = found.end()
+    return _make_list(tuple(members), ())
+
+
+def _parse_any(body: bytes) -> AddressList:
+    defects: list[Defect] = []
+    text = read_text(body, defects)
+    reader = _Reader(text, defects)
+    return _make_list(tuple(reader.read()), tuple(reader.defects))
+
+
+class _Reader:
+    """One pass over the tokens; collects words until a special says what they were."""
+
+    def __init__(self, text: str, defects: list[Defect]) -> None:
+        self.text = text
+        self.defects = defects
+        self.members: list[Mailbox | Group] = []
+        self.group: str | None = None
+        self.group_members: list[Mailbox] = []
+        self.words: list[Token] = []  # since the last separator
+        self.angle: list[Token] | None = None  # between "<" and ">"
+        self.name: str | None = None  # the phrase before "<"
+        self.comments: list[Token] = []
+        self.last: int = -1  # whether something was emitted since the last separator, and where it ended
+        self.loose: str | None = None  # words without an address before a comma: perhaps half a name
+
+    def read(self) -> list[Mailbox | Group]:
+        broken: list[tuple[str, int]] = []
+        limit = DEFAULT_LIMITS.address_count
+        for token in tokens(self.text, broken):
+            kind = token.kind
+            if kind is SPECIAL:
+                self._special(token)
+                if len(self.members) + len(self.group_members) >= limit:
+                    self._defect("limit-address-count", token.start)
+                    self.words, self.angle = [], None
+                    break
+            elif kind is COMMENT:
+                self.comments.append(token)
+            elif self.angle is not None:
+                self.angle.append(token)
+            else:
+                self.words.append(token)
+        if self.angle is not None:
+            self._defect("invalid-address", len(self.text), "a \">\" is missing")
+            self._close_angle(len(self.text))
+        self._separate(";", len(self.text))
+        if self.group is not None:
+            self._close_group()
+        for code, position in broken:
+            self._defect(code, position)
+        return self.members
+
+    def _defect(self, code: str, position: int, detail: str = "") -> None:
+        if len(self.defects) < 100:  # a megabyte of trouble needs no megabyte of complaints
+            self.defects.append(Defect(code, octets_before(self.text, position), detail))
+
+    def _special(self, token: Token) -> None:
+        sign = token.text
+        if self.angle is not None:
+            self._special_in_angle(token, sign)
+        elif sign == "@":
+            self.words.append(token)
+        elif sign == "<":
+            self.name = _phrase_text(self.text, self.words) if self.words else None
+            if self.words and self.last >= 0:
+                self._defect("invalid-address", token.start, "a comma is missing")
+            self.words, self.angle = [], []
+        elif sign == ",":
+            self._separate(",", token.start)
+        elif sign == ";":
+            self._separate(";", token.start)
+            if self.group is not None:
+                self._close_group()
+        elif sign == ":":
+            self._colon(token)
+        else:
+            self._defect("invalid-address", token.start, "a \">\" closes nothing")
+
+    def _special_in_angle(self, token: Token, sign: str) -> None:
+        assert self.angle is not None
+        angle = self.angle
+        if sign == ">":
+            self._close_angle(token.end)
+        elif sign == "@":
+            angle.append(token)
+        elif sign == "<":
+            # QUIRK: "<<a@b>>", and "<a@b <c@d>" where the first is not closed.
+            self._defect("invalid-address", token.start, "a \"<\" inside angle brackets")
+            if any(each.text == "@" and each.kind is SPECIAL for each in angle):
+                self._close_angle(token.start)
+                self.name, self.angle = None, []
+        elif sign == ":":
+            if angle and angle[0].text == "@":
+                self._defect("obsolete-address", angle[0].start, "a source route")
+                angle.clear()
+            elif len(angle) == 1 and angle[0].text.lower() == "mailto":
+                angle.clear()
+            else:
+                angle.append(token)
+        elif angle and angle[0].text == "@":  # a list of hosts: a source route goes on
+            return
+        elif angle:
+            # QUIRK: "<a@b, c@d>" are two addresses.
+            self._close_angle(token.start)
+            if sign == ";":
+                self._separate(";", token.start)
+            else:
+                self.last = -1
+
+    def _colon(self, token: Token) -> None:
+        words = self.words
+        if not words:
+            self._defect("invalid-address", token.start, "a colon after nothing")
+        elif words[0].text == "@" and words[0].kind is SPECIAL:
+            self._defect("obsolete-address", words[0].start, "a source route")
+            words.clear()
+        elif any(each.text == "@" and each.kind is SPECIAL for each in words):
+            words.append(token)
+        else:
+            name = _phrase_text(self.text, words)
+            words.clear()
+            if name is not None and name.lower() == "mailto":
+                self._defect("invalid-address", token.start, "mailto: is no part of an address")
+                return
+            if self.group is not None:
+                self._close_group()
+            self._flush_loose()
+            self.group = name or ""
+            self.comments.clear()
+
+    def _close_group(self) -> None:
+        self._flush_loose()
+        self.members.append(Group(self.group or "", tuple(self.group_members)))
+        self.group, self.group_members = None, []
+
+    def _emit(self, name: str | None, address: str, end: int) -> None:
+        if name is None and self.comments:
+            behind = [each for each in self.comments if each.start >= end]
+            name = _decode_phrase(" ".join(unescape((behind or self.comments)[0].text).split()))
+        mailbox = _make_mailbox(name, address)
+        (self.members if self.group is None else self.group_members).append(mailbox)
+        self.last = end
+
+    def _flush_loose(self) -> None:
+        loose, self.loose = self.loose, None
+        if loose is not None:
+            mailbox = _make_mailbox(None, loose) if " " not in loose else _make_mailbox(loose, "")
+            (self.members if self.group is None else self.group_members).append(mailbox)
+
+    def _close_angle(self, end: int) -> None:
+        angle, self.angle = self.angle or [], None
+        name, self.name = self.name, None
+        address = _address_text(angle)
+        if not address.rpartition("@")[0] or address[-1] == "@":
+            self._defect("invalid-address", end, one_line(address))
+            if not address and name is None:
+                self._flush_loose()
+                return
+        if self.loose is not None:
+            if name is not None and self.last < 0:
+                # QUIRK: 'Smith, Ann <ann@example.org>' has one unquoted comma in one name.
+                name, self.loose = f"{self.loose}, {name}", None
+            else:
+                self._flush_loose()
+        self._emit(name, address, end)
+
+    def _separate(self, sign: str, position: int) -> None:
+        """A comma, a semicolon or the end: what do the words since the last separator say?"""
+        words, self.words = self.words, []
+        if words:
+            self._flush_words(words, sign, position)
+        elif sign == ";":
+            self._flush_loose()
+        self._late_comment()
+        self.comments, self.last = [], -1
+
+    def _late_comment(self) -> None:
+        """A comment behind the angle bracket names the mailbox before it."""
+        if self.last < 0 or not self.comments:
+            return
+        where: list[Any] = self.members if self.group is None else self.group_members
+        if where and isinstance(where[-1], Mailbox) and where[-1].display_name is None:
+            text = next((each.text for each in self.comments if each.start >= self.last), "")
+            if name := _decode_phrase(" ".join(unescape(text).split())):
+                where[-1] = _make_mailbox(name, where[-1].address)
+
+    def _flush_words(self, words: list[Token], sign: str, position: int) -> None:
+        runs = _runs(words)
+        if not any(has_at for _, has_at in runs):
+            phrase = _phrase_text(self.text, words)
+            self._defect("invalid-address", words[0].start, one_line(phrase or ""))
+            if self.last >= 0 or phrase is None:  # garbage behind an address
+                return
+            if self.loose is not None or sign == ";":
+                self._flush_loose()
+                self.loose = phrase
+                self._flush_loose()
+            else:
+                self.loose = phrase
+            return
+        self._flush_loose()
+        if len(runs) > 1:
+            self._defect("invalid-address", words[0].start, "words beside an address without angle brackets")
+        name_words: list[Token] = []
+        for run, has_at in runs:
+            if not has_at:
+                name_words += run
+                continue
+            address = _address_text(run)
+            if not address:
+                continue
+            name = _phrase_text(self.text, name_words) if name_words else None
+            name_words = []
+            self._emit(name, address, run[-1].end)
+
+
+def _runs(words: list[Token]) -> list[tuple[list[Token], bool]]:
+    """Words in runs that belong together, across blanks where a dot or an "@" ties them (RFC 5322 section 4.4)."""
+    runs: list[tuple[list[Token], bool]] = []
+    run: list[Token] = []
+    has_at, end, ties = False, -1, False
+    for token in words:
+        is_at = token.kind is SPECIAL and token.text == "@"
+        if run and token.start > end and not (ties or is_at or token.text[:1] == "."):
+            runs.append((run, has_at))
+            run, has_at = [], False
+        run.append(token)
+        has_at = has_at or is_at
+        end, ties = token.end, is_at or token.text[-1:] == "."
+    if run:
+        runs.append((run, has_at))
+    return runs
+
+
+def _address_text(words: list[Token]) -> str:
+    """The address that the words spell; of several runs the first with an "@" counts."""
+    if not words:
+        return ""
+    runs = _runs(words)
+    run = next((run for run, has_at in runs if has_at), None)
+    if run is None:
+        run = words
+    if len(run) > 1 and run[0].kind is QUOTED and run[1].text == "@" and _DOT_ATOM_TEXT.fullmatch(run[0].text):
+        pieces = [run[0].text]
+    else:
+        pieces = [_word(run[0])]
+    pieces += [_word(token) for token in run[1:]]
+    text = "".join(pieces)
+    return text[:-1] if text[-1:] == "." and "@" in text else text
+
+
+def _word(token: Token) -> str:
+    if token.kind is not QUOTED:
+        return token.text
+    text = token.text
+    if "\n" in text or "\r" in text:
+        text = text.replace("\r", "").replace("\n", "")
+    return f'"{text}"'
+
+
+def _phrase_text(text: str, words: list[Token]) -> str | None:
+    """The display name that the words spell, decoded; None for an empty one."""
+    pieces: list[str] = []
+    end = words[0].start
+    for token in words:
+        if token.start > end and pieces:
+            pieces.append(" ")
+        pieces.append(unescape(token.text) if token.kind is QUOTED else token.text)
+        end = token.end
+    return _decode_phrase("".join(pieces))
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an address: a Mailbox of RFC 5321 section 4.1.2 and an addr-spec of RFC 5322 section 3.4.1.
+
+    UTF-8 is allowed in both halves (RFC 6531, 6532); comments, folds, obsolete syntax and overlong parts are not.
+
+    >>> is_address("ann@example.org"), is_address("ann@example..org"), is_address('"ann b"@[IPv6:2001:db8::1]')
+    (True, False, True)
+    """
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        return False
+    local, domain, literal = found.groups()
+    if len(local.encode("utf-8", "surrogatepass")) > 64 or not text.isprintable():
+        return False
+    if literal is not None:
+        return _is_address_literal(literal)
+    return len(domain.encode("utf-8", "surrogatepass")) <= 255 and all(
+        len(label) <= 63 and label[-1] != "-" for label in domain.split(".")
+    )
+
+
+_UTEXT = _ATEXT[:-1] + "\u0080-\U0010ffff]"
+_LABEL = "[A-Za-z0-9\u0080-\U0010ffff][A-Za-z0-9\u0080-\U0010ffff-]*+"
+_ADDRESS = re.compile(
+    rf'({_UTEXT}++(?:\.{_UTEXT}++)*+|"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+")'
+    rf"@(?:({_LABEL}(?:\.{_LABEL})*+)|\[([!-Z^-~]++)\])"
+)
+
+
+def _is_address_literal(literal: str) -> bool:
+    # ipaddress costs two milliseconds to import, and literals are rare.
+    import ipaddress
+
+    try:
+        if literal[:5].lower() == "ipv6:":
+            ipaddress.IPv6Address(literal[5:])
+            return "%" not in literal
+        ipaddress.IPv4Address(literal)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,153 @@
+"""Content-Type: the media type, its parameters, and what is assumed without one (RFC 2045 section 5).
+
+    kind = content_type.parse(b' text/html; charset="utf-8"')
+    kind.value, kind.charset, kind.params["charset"]      # "text/html", "utf-8", "utf-8"
+    ContentType.of("text/plain", charset="utf-8").render()
+
+A body that names no media type is text/plain with a defect (RFC 2045 section 5.2).
+
+Never here: boundaries that are searched for; the parser does that.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from mailpipe.defect import Defect
+from mailpipe.errors import ComposeError
+from mailpipe.fields.parameter import NO_PARAMETERS, Parameters, make_parameters
+from mailpipe.fields.parameter import parse as parse_parameters
+from mailpipe.fields.value import FieldValue, one_line, quick_maker
+from mailpipe.wire.lexer import comment_end
+
+_SIGNS = rb"[A-Za-z0-9!#$&^_.+-]"
+_ORDINARY = re.compile(
+    rb"[ \t]*+(%b++)/(%b++)"
+    rb"(?:;[ \t\r\n]*+([A-Za-z-]++)=(?:\"([^\"\\\x80-\xff\x1b\r\n]*+)\"|([A-Za-z0-9_.:/+-]++)))?;?[ \t\r\n]*+\Z"
+    % (_SIGNS, _SIGNS)
+)
+_TOKEN_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"
+_TOKEN = re.compile(rf"{_TOKEN_SIGNS}++")
+_MEDIA_TYPE = re.compile(rf"({_TOKEN_SIGNS}++)[ \t\r\n]*+/[ \t\r\n]*+({_TOKEN_SIGNS}++)")
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType(FieldValue):
+    """A media type.
+
+    Attributes:
+        type: "text", in lower case.
+        subtype: "plain", in lower case.
+        params: names in lower case, values decoded per RFC 2231.
+        defects: what is wrong with the body.
+
+    >>> parse(b"TEXT/Plain; Charset=us-ascii (plain text)").params
+    Parameters({'charset': 'us-ascii'})
+    """
+
+    type: str
+    subtype: str
+    params: Parameters = NO_PARAMETERS
+    defects: tuple[Defect, ...] = field(default=(), compare=False)
+
+    @property
+    def value(self) -> str:
+        """Type and subtype: "text/plain", in lower case."""
+        return f"{self.type}/{self.subtype}"
+
+    @property
+    def charset(self) -> str | None:
+        """The charset parameter as written, None where there is none."""
+        return self.params.entries.get("charset") or None
+
+    @property
+    def boundary(self) -> str | None:
+        """The boundary parameter (RFC 2046 section 5.1.1), None where there is none."""
+        return self.params.entries.get("boundary") or None
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the type is multipart."""
+        return self.type == "multipart"
+
+    @classmethod
+    def of(cls, value: str, **params: str | None) -> "ContentType":
+        """A media type for a composed entity.
+
+        Args:
+            value: "type/subtype".
+            params: parameters; an underscore in a name stands for "-"; those that are None are left out.
+
+        Raises:
+            ComposeError: the value is no media type.
+        """
+        kind, slash, subtype = value.partition("/")
+        if not slash or not _TOKEN.fullmatch(kind) or not _TOKEN.fullmatch(subtype):
+            raise ComposeError(f"{value!r} is no media type such as 'text/plain'")
+        entries = {name.replace("_", "-").lower(): text for name, text in params.items() if text is not None}
+        return cls(kind.lower(), subtype.lower(), Parameters(entries, {}))
+
+    def with_param(self, name: str, value: str | None) -> "ContentType":
+        """A copy with one parameter set, or removed where the value is None."""
+        return ContentType(self.type, self.subtype, self.params.with_parameter(name, value))
+
+    def render(self) -> bytes:
+        """The octets of a composed field's body, not folded."""
+        return self.value.encode("ascii", "replace") + self.params.render()
+
+    def __str__(self) -> str:
+        return self.render().decode("ascii", "replace")
+
+
+_make = quick_maker(ContentType)
+
+
+def _read(body: bytes) -> ContentType:
+    found = _ORDINARY.match(body)
+    if found is None:
+        return _read_any(body)
+    kind, subtype, name, quoted, token = found.groups()
+    if name is None:
+        return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), NO_PARAMETERS, ())
+    value = token if quoted is None else quoted
+    if b"=?" in value:
+        return _read_any(body)
+    params = make_parameters({name.decode("ascii").lower(): value.decode("ascii")}, {})
+    return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), params, ())
+
+
+_read_cached = lru_cache(maxsize=512)(_read)
+
+
+def parse(body: bytes) -> ContentType:
+    """The media type of a body. Never raises; linear in its length.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
+    # A boundary is new in every message, and a cache must not keep what a sender makes long.
+    if len(body) > 256 or b"oundary" in body or b"OUNDARY" in body:
+        return _read(body)
+    return _read_cached(body)
+
+
+def _read_any(body: bytes) -> ContentType:
+    defects: list[Defect] = []
+    text = body.decode("latin-1")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    while text.startswith("(", start):
+        end = comment_end(text, start)
+        if end < 0:
+            break
+        start = len(text) - len(text[end:].lstrip(" \t\r\n"))
+    found = _MEDIA_TYPE.match(text, start)
+    if found is None:
+        semicolon = text.find(";", start)
+        stop = len(text) if semicolon < 0 else semicolon
+        defects.append(Defect("invalid-content-type", start, one_line(text[start:stop].strip())))
+        # QUIRK: "Content-Type: charset=us-ascii" and "text; charset=us-ascii" keep their parameters.
+        first = text[start:stop]
+        params = parse_parameters(text, defects, start if "=" in first and "/" not in first else stop)
+        return _make("text", "plain", params, tuple(defects))
+    params = parse_parameters(text, defects, found.end()) if found.end() < len(text) else NO_PARAMETERS
+    return _make(found[1].lower(), found[2].lower(), params, tuple(defects))

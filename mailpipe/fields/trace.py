@@ -1,0 +1,232 @@
+"""Trace fields: Received and Return-Path, what each host writes on top (RFC 5321 section 4.4, RFC 5322 3.6.7).
+
+    hop = trace.parse_received(b" from a.example (a [192.0.2.1]) by b.example with ESMTP id 7; Fri, 21 Nov ...")
+    hop.from_, hop.ip, hop.by, hop.with_, hop.date
+    trace.parse_return_path(b" <ann@example.org>").address
+
+The clauses of Received are read in whatever order they stand; RFC 5322 asks for nothing but words and a date.
+
+Never here: judgement of a route.
+"""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mailpipe.defect import Defect
+from mailpipe.fields import address, date
+from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
+from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
+
+_W = r"[ \t\r\n]++"
+_COMMENT = r"\(([^()\\]*+(?:\([^()\\]*+\)[^()\\]*+)*+)\)"
+_HOST = r"([^ \t\r\n;()<>\"]++)"
+_ORDINARY = re.compile(
+    rf"[ \t\r\n]*+(?:{_COMMENT}{_W})?"
+    rf"(?:from{_W}{_HOST}{_W}(?:(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT}){_W})?)?"
+    rf"by{_W}{_HOST}(?:{_W}{_COMMENT})?"
+    rf"(?:{_W}via{_W}{_HOST})?"
+    rf"(?:{_W}with{_W}{_HOST}(?:{_W}{_COMMENT})?)?"
+    rf"(?:{_W}id{_W}{_HOST})?"
+    rf"(?:{_W}for{_W}(?:<([^ \t\r\n;()<>\"]++)>|([^ \t\r\n;()<>\"]++)))?"
+    rf"(?:{_W}{_COMMENT})?[ \t\r\n]*+;"
+)
+_CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
+_IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|^([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
+_LATE_DATE = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d")
+_SHORT = 65_536  # LIMIT: no host writes more about one hop; the rest is not read
+
+
+@dataclass(frozen=True, slots=True)
+class Received(FieldValue):
+    """One hop (RFC 5321 section 4.4). Every text is None where its clause is missing.
+
+    Attributes:
+        from_: the name that the client gave.
+        from_comment: what the server found out about the client: "a.example [192.0.2.1]".
+        by: the server.
+        by_comment: the server's software.
+        via: the link.
+        with_: the protocol, "ESMTPS".
+        id: the server's identifier of the message, without angle brackets.
+        for_: the recipient, without angle brackets.
+        comments: the other comments in order.
+        date: when, aware; None where there is no date.
+        defects: what is wrong with the body.
+    """
+
+    from_: str | None = None
+    from_comment: str | None = None
+    by: str | None = None
+    by_comment: str | None = None
+    via: str | None = None
+    with_: str | None = None
+    id: str | None = None
+    for_: str | None = None
+    comments: tuple[str, ...] = ()
+    date: datetime | None = None
+    defects: tuple[Defect, ...] = field(default=(), compare=False)
+
+    @property
+    def ip(self) -> str | None:
+        """The address of the client's host, from what the server found out, else from what the client said."""
+        for text in (self.from_comment, self.from_):
+            if text and (found := _IP.search(text)):
+                return found[1] or found[2]
+        return None
+
+    def render(self) -> bytes:
+        """The octets of a composed field's body, not folded."""
+        pieces: list[str] = []
+        for name, text, note in (
+            ("from", self.from_, self.from_comment), ("by", self.by, self.by_comment), ("via", self.via, None),
+            ("with", self.with_, None), ("id", self.id, None), ("for", self.for_ and f"<{self.for_}>", None),
+        ):  # fmt: skip
+            pieces += [name, text] if text else []
+            pieces += [f"({note})"] if note else []
+        pieces += [f"({text})" for text in self.comments]
+        octets = " ".join(pieces).encode("utf-8", "replace")
+        return octets + b"; " + date.render(self.date) if self.date is not None else octets
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnPath(FieldValue):
+    """The reverse-path that the last server wrote down (RFC 5321 section 4.4).
+
+    Attributes:
+        address: "" for the null path "<>".
+        defects: what is wrong with the body.
+    """
+
+    address: str
+    defects: tuple[Defect, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return f"<{self.address}>"
+
+    def render(self) -> bytes:
+        """The octets of a composed field's body."""
+        return f"<{self.address}>".encode("utf-8", "replace")
+
+
+_make = quick_maker(Received)
+_make_path = quick_maker(ReturnPath)
+_ORDINARY_PATH = re.compile(rb"[ \t]*+<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]*[A-Za-z0-9])?>[ \t\r\n]*+\Z")
+
+
+def parse_return_path(body: bytes) -> ReturnPath:
+    """The path of a body. Never raises.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
+    found = _ORDINARY_PATH.match(body)
+    if found is not None:
+        return _make_path((found[1] or b"").decode("ascii"), ())
+    value = address.parse(body)
+    mailboxes = value.mailboxes
+    defects = value.defects
+    if not body.strip() or len(mailboxes) > 1:
+        defects = (*defects, Defect("invalid-address", 0, "a path is one address in angle brackets"))
+    return _make_path(mailboxes[0].address if mailboxes else "", defects)
+
+
+def parse_received(body: bytes) -> Received:
+    """The hop of a body. Never raises; linear in its length.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
+    try:
+        text = body.decode("ascii")
+    except UnicodeDecodeError:
+        return _parse_any(body)
+    found = _ORDINARY.match(text)
+    if found is None:
+        return _parse_any(body)
+    (
+        first, from_, literal, from_comment, by, by_comment, via, with_, with_comment, id_, for_, bare, last,
+    ) = found.groups()  # fmt: skip
+    moment = date.parse(body[found.end() :])
+    comments = (
+        () if first is None and with_comment is None and last is None
+        else tuple([each for each in (first, with_comment, last) if each is not None])
+    )  # fmt: skip
+    defects: tuple[Defect, ...] = ()
+    if moment.datetime is None:
+        defects = (Defect("invalid-received", found.end(), "it has no date"),)
+    return _make(
+        from_, literal or from_comment, by, by_comment, via, with_, id_, for_ or bare, comments,
+        moment.datetime, defects,
+    )  # fmt: skip
+
+
+def _parse_any(body: bytes) -> Received:
+    defects: list[Defect] = []
+    text = read_text(body[:_SHORT], defects)
+    broken: list[tuple[str, int]] = []
+    every = list(tokens(text, broken))
+    defects += [Defect(code, octets_before(text, position)) for code, position in broken]
+    stop = next((index for index in range(len(every) - 1, -1, -1) if _is(every[index], ";")), -1)
+    if stop >= 0:
+        moment = date.read_moment(text[every[stop].end :])
+        words = every[:stop]
+    else:
+        late = _LATE_DATE.search(text, max(0, len(text) - 200))
+        moment = date.read_moment(text[late.start() :]) if late else None
+        words = [token for token in every if late is None or token.end <= late.start()]
+    if moment is None:
+        defects.append(Defect("invalid-received", every[stop].end if stop >= 0 else 0, "it has no date"))
+    clauses, notes, comments = _clauses(words)
+    if not clauses:
+        defects.append(Defect("invalid-received", 0, one_line(text.strip())))
+    return _make(
+        clauses.get("from"), notes.get("from"), clauses.get("by"), notes.get("by"), clauses.get("via"),
+        clauses.get("with"), clauses.get("id"), clauses.get("for"), tuple(comments), moment, tuple(defects),
+    )  # fmt: skip
+
+
+def _is(token: Token, sign: str) -> bool:
+    return token.kind is SPECIAL and token.text == sign
+
+
+def _clauses(words: list[Token]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """What stands behind each clause's name, the comment of each, and the comments that belong to none."""
+    found: dict[str, list[Token]] = {}
+    notes: dict[str, str] = {}
+    comments: list[str] = []
+    name = ""
+    for token in words:
+        low = token.text.lower() if token.kind is ATOM else ""
+        if token.kind is COMMENT:
+            text = " ".join(unescape(token.text).split())
+            if name in ("from", "by") and name not in notes:
+                notes[name] = text
+            else:
+                comments.append(text)
+        elif low in _CLAUSES and low not in found and (not name or found[name]):
+            name = low
+            found[name] = []
+        elif name:
+            found[name].append(token)
+    clauses: dict[str, str] = {}
+    for key, value in found.items():
+        if key in ("from", "by") and len(value) > 1 and value[1].kind is LITERAL and value[1].start > value[0].end:
+            # QUIRK: fetchmail writes "from host [192.0.2.1]" without parentheses.
+            notes.setdefault(key, value[1].text)
+            value = value[:1]
+        text = _joined(value)
+        if text:
+            clauses[key] = text[1:-1] if key in ("id", "for") and text[:1] == "<" and text[-1:] == ">" else text
+    return clauses, notes, comments
+
+
+def _joined(words: list[Token]) -> str:
+    pieces: list[str] = []
+    end = -1
+    for token in words:
+        if pieces and token.start > end:
+            pieces.append(" ")
+        pieces.append(f'"{token.text}"' if token.kind is QUOTED else token.text)
+        end = token.end
+    return "".join(pieces)

@@ -1,0 +1,66 @@
+"""Text for people: Subject, Comments and every field that has no syntax of its own (RFC 5322 section 3.6.5).
+
+    text = unstructured.parse(b" =?utf-8?q?Gr=C3=BC=C3=9Fe?=")
+    text.text                    # "Grüße"
+    str(text) == text.text
+
+Never here: what encoded words look like; codec/encoded_word.py knows.
+"""
+
+from dataclasses import dataclass, field
+
+from mailpipe.codec import encoded_word
+from mailpipe.defect import Defect
+from mailpipe.fields.value import FieldValue, quick_maker
+from mailpipe.wire.folding import unfold
+
+
+@dataclass(frozen=True, slots=True)
+class Text(FieldValue):
+    r"""Unstructured text.
+
+    Attributes:
+        text: decoded, unfolded, without white space at its ends.
+        defects: what is wrong with the body.
+
+    >>> parse(b" =?iso-8859-1?q?Caf=E9?= at noon\r\n").text
+    'Café at noon'
+    """
+
+    text: str
+    defects: tuple[Defect, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def render(self) -> bytes:
+        """The octets of a composed field's body: as they are, or in encoded words."""
+        return render(self.text)
+
+
+_make = quick_maker(Text)
+
+
+def parse(body: bytes) -> Text:
+    """The text of an unstructured field (RFC 5322 section 2.2.1, RFC 2047 section 5). Never raises.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
+    if b"\n" in body or b"\r" in body:
+        body = unfold(body)
+    body = body.strip(b" \t\r\n")
+    if body.isascii() and b"=?" not in body and b"\x1b" not in body:
+        return _make(body.decode("ascii"), ())
+    defects: list[Defect] = []
+    text = encoded_word.decode(body, defects)
+    return _make(text, tuple(defects))
+
+
+def render(text: str) -> bytes:
+    """The octets of unstructured text in a composed field, not folded (RFC 2047 section 5).
+
+    >>> render("plain"), render("Größe")
+    (b'plain', b'=?utf-8?q?Gr=C3=B6=C3=9Fe?=')
+    """
+    return encoded_word.encode(text) if encoded_word.needs_encoding(text) else text.encode("ascii")

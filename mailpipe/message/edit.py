@@ -1,0 +1,285 @@
+"""Edits of a tree: the entities on the way to the root are new, everything else is shared, octets and all.
+
+    edit.replace(message, "1.2", part)
+    edit.map_leaves(message, lambda path, leaf: smaller(leaf))
+
+What is written between the parts, delimiters and preambles, is kept as it came. Only where new content holds a line
+that would end its multipart does that multipart get a new boundary.
+
+Never here: how an entity is made (`compose`), how octets are rendered.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from mailpipe.codec import transfer
+from mailpipe.fields import ContentType
+from mailpipe.message.boundary import boundary_for
+from mailpipe.message.entity import Entity, Slice
+from mailpipe.message.field import Field
+from mailpipe.message.header import Header
+
+E = TypeVar("E", bound=Entity)
+Layout = list["bytes | Slice | Entity"]
+
+
+def replace(root: E, path: str, new: Entity) -> E:
+    """Another entity in the place of the one at a path of `walk`; "" replaces the body of the root itself.
+
+    Where the old one is a message and the new one is not, the message keeps its own fields and takes the new one's
+    Content- fields and body.
+
+    Raises:
+        KeyError: there is nothing at that path.
+    """
+    chain, old = _chain(root, path)
+    made: Entity = _suited(old, new)
+    for owner, index in reversed(chain):
+        made = _with_children(owner, {index: made})
+    return made  # type: ignore[return-value]
+
+
+def remove(root: E, path: str) -> E:
+    """The tree without the part at a path; the only part of a multipart leaves an empty text in its place.
+
+    Raises:
+        KeyError: there is nothing at that path, or it is no part of a multipart.
+    """
+    chain, _ = _chain(root, path)
+    if not chain or not chain[-1][0].is_multipart:
+        raise KeyError(path)
+    owner, index = chain.pop()
+    if len(owner.parts) == 1:
+        empty = Entity._composed(Header(), (owner.header.line_end,), children=())
+        made = _with_children(owner, {0: empty})
+    else:
+        layout = _layout(owner)
+        places = _places(layout)
+        if index < len(places) - 1:
+            del layout[places[index] : places[index + 1]]
+        else:
+            del layout[places[index - 1] + 1 : places[index] + 1]
+        children = [part for number, part in enumerate(owner.parts) if number != index]
+        made = type(owner)._composed(owner.header, tuple(layout), children=tuple(children))
+    for above, place in reversed(chain):
+        made = _with_children(above, {place: made})
+    return made  # type: ignore[return-value]
+
+
+def map_leaves(root: E, change: Callable[[str, Entity], Entity]) -> E:
+    """Every leaf replaced by what the function gives for (path, leaf).
+
+    A function that gives back the leaf it was given leaves it untouched; where it does so for all, the same root
+    comes back. Enclosed messages are entered; a multipart without parts is left alone.
+    """
+    return map_entities(
+        root, lambda path, entity: entity if entity.parts or entity.is_multipart else change(path, entity)
+    )
+
+
+def map_entities(root: E, change: Callable[[str, Entity], Entity]) -> E:
+    """Every entity, parts before what holds them, replaced by what the function gives for (path, entity).
+
+    The function sees a multipart or an enclosing entity with its new parts in it.
+    """
+    found = list(root.walk())
+    made: dict[int, Entity] = {}
+    for path, entity in reversed(found):  # children come before their parents
+        current = entity
+        changed = {number: made[id(part)] for number, part in enumerate(entity.parts) if id(part) in made}
+        if changed:
+            current = _with_children(entity, changed)
+        new = change(path, current)
+        if new is not current:
+            new = _suited(current, new)
+        if new is not entity:
+            made[id(entity)] = new
+    return made.get(id(root), root)  # type: ignore[return-value]
+
+
+def attach(root: E, entities: Sequence[Entity]) -> E:
+    """More parts at the end of a multipart/mixed; anything else becomes the first part of one."""
+    if not entities:
+        return root
+    if root.content_type.value != "multipart/mixed" or not root.parts or not root.content_type.boundary:
+        root = wrap(root, "mixed")
+    line_end = root.header.line_end
+    delimiter = b"--" + _octets_of(root.content_type.boundary or "")
+    layout = _layout(root)
+    last = _places(layout)[-1] + 1
+    for entity in reversed(entities):
+        layout[last:last] = [line_end + delimiter + line_end, entity]
+    made = type(root)._composed(root.header, tuple(layout), children=(*root.parts, *entities))
+    if any(_holds(entity, delimiter, root) for entity in entities):
+        return _with_new_boundary(made)
+    return made
+
+
+def wrap(root: E, subtype: str) -> E:
+    """The body as the only part of a new multipart; the Content- fields go with it (RFC 2045 section 3)."""
+    line_end = root.header.line_end
+    content = [field for field in root.header if field.key.startswith("content-")]
+    layout = root._body_layout()
+    part = Entity._composed(Header(content), (layout[0] or line_end, *layout[1:]), base=root)
+    boundary = boundary_for([part])
+    typed = ContentType.of(f"multipart/{subtype}").with_param("boundary", boundary)
+    header = _with_content(root.header, [Field.compose("Content-Type", typed, line_end)], line_end)
+    delimiter = b"--" + boundary.encode()
+    pieces = (line_end, delimiter + line_end, part, line_end + delimiter + b"--" + line_end)
+    return type(root)._composed(header, pieces, children=(part,))
+
+
+# -- the way down
+
+
+def _chain(root: Entity, path: str) -> tuple[list[tuple[Entity, int]], Entity]:
+    """The owners from the root down to a path, each with the position of its child, and what is there."""
+    chain: list[tuple[Entity, int]] = []
+    entity = root
+    for name in path.split(".") if path else ():
+        parts = entity.parts
+        if not entity.is_multipart and parts and parts[0].is_multipart and name != "TEXT":
+            chain.append((entity, 0))
+            entity = parts[0]
+            parts = entity.parts
+        if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
+            index = int(name) - 1
+        elif not entity.is_multipart and parts and name in ("1", "TEXT"):
+            index = 0
+        elif not parts and path == "1" and entity is root and not entity.is_multipart:
+            return [], root
+        else:
+            raise KeyError(path)
+        chain.append((entity, index))
+        entity = parts[index]
+    return chain, entity
+
+
+def _suited(old: Entity, new: Entity) -> Entity:
+    """The new entity, as what the old one was: a message stays a message with its own fields."""
+    message = Entity._message_class
+    if not isinstance(old, message) or isinstance(new, message):
+        return new
+    line_end = old.header.line_end
+    content = [field for field in new.header if field.key.startswith("content-")]
+    header = _with_content(old.header, content, line_end)
+    layout = new._body_layout()
+    return type(old)._composed(header, (layout[0] or line_end, *layout[1:]), base=new, children=new.parts)
+
+
+def _with_content(header: Header, content: Sequence[Field], line_end: bytes) -> Header:
+    """A header whose Content- fields are others, in the place of the first old one; MIME-Version is seen to."""
+    kept: list[Field] = []
+    place = -1
+    for field in header:
+        if field.key.startswith("content-"):
+            place = len(kept) if place < 0 else place
+        else:
+            kept.append(field)
+    if kept and not kept[-1].raw.endswith((b"\n", b"\r")):
+        kept[-1] = Field(kept[-1].raw + line_end)
+    place = len(kept) if place < 0 else place
+    content = [field if field.raw.endswith((b"\n", b"\r")) else Field(field.raw + line_end) for field in content]
+    if content and "mime-version" not in header:
+        content.insert(0, Field.compose("MIME-Version", b"1.0", line_end))
+    return Header([*kept[:place], *content, *kept[place:]])
+
+
+# -- layouts
+
+
+def _layout(owner: Entity) -> Layout:
+    """What follows the header, with every child as a piece of its own."""
+    while True:
+        document = owner._document
+        if document is not None:
+            layout: Layout = [owner._body_layout()[0]]
+            position = owner._body_start
+            for part in owner.parts:
+                layout += [Slice(document, position, part._start), part]
+                position = part._stop
+            layout.append(Slice(document, position, owner._stop))
+            return layout
+        if owner._base is None or any(isinstance(piece, Entity) for piece in owner._layout):
+            return list(owner._layout)
+        owner = owner._base
+
+
+def _places(layout: Layout) -> list[int]:
+    return [place for place, piece in enumerate(layout) if isinstance(piece, Entity)]
+
+
+def _with_children(owner: Entity, changed: Mapping[int, Entity]) -> Entity:
+    """The same entity with other children at some positions."""
+    children = list(owner.parts)
+    for index, new in changed.items():
+        children[index] = new
+    if not owner.is_multipart and _is_hidden(owner):
+        body = transfer.encode(
+            children[0].raw, owner.transfer_encoding, is_text=False, line_end=owner.header.line_end
+        )
+        return type(owner)._composed(owner.header, (owner._body_layout()[0], body), children=tuple(children))
+    layout = _layout(owner)
+    places = _places(layout)
+    for index, new in changed.items():
+        layout[places[index]] = new
+    made = type(owner)._composed(owner.header, tuple(layout), children=tuple(children))
+    if owner.is_multipart:
+        delimiter = b"--" + _octets_of(owner.content_type.boundary or "")
+        if any(_holds(new, delimiter, owner) for new in changed.values()):
+            return _with_new_boundary(made)
+    return made
+
+
+def _is_hidden(owner: Entity) -> bool:
+    """Whether the message inside stands under a transfer encoding."""
+    return transfer.canonical(owner.transfer_encoding) not in ("7bit", "8bit", "binary", None)
+
+
+# -- boundaries
+
+
+def _octets_of(boundary: str) -> bytes:
+    return boundary.rstrip(" \t").encode("utf-8", "surrogateescape")
+
+
+def _holds(new: Entity, delimiter: bytes, owner: Entity) -> bool:
+    """Whether new content has a line that could end its multipart. Octets that stood in it before cannot."""
+    base = owner
+    while base._document is None and base._base is not None:
+        base = base._base
+    foreign: list[bytes] = []
+    stack: list[bytes | Slice | Entity] = [new]
+    while stack:
+        piece = stack.pop()
+        if isinstance(piece, Entity):
+            if piece._document is None:
+                stack.extend(reversed((bytes(piece._header), *piece._layout)))
+                continue
+            document, start, stop = piece._document, piece._start, piece._stop
+        elif isinstance(piece, Slice):
+            document, start, stop = piece.document, piece.start, piece.stop
+        else:
+            foreign.append(piece)
+            continue
+        if document is not base._document or start < base._body_start or stop > base._stop:
+            foreign.append(bytes(piece))
+    return delimiter in b"".join(foreign)
+
+
+def _with_new_boundary(owner: E) -> E:
+    """The same multipart under a boundary that occurs in none of its parts; preamble and epilogue are kept."""
+    boundary = boundary_for(owner.parts)
+    line_end = owner.header.line_end
+    old = owner.header.first("content-type")
+    typed = owner.content_type.with_param("boundary", boundary)
+    made = Field.compose(old.name if old is not None else "Content-Type", typed, line_end)
+    header = owner.header.with_replaced(old, made) if old is not None else owner.header
+    delimiter = b"--" + boundary.encode()
+    preamble, epilogue = owner.preamble or b"", owner.epilogue or b""
+    layout: Layout = [owner._layout[0]]
+    for number, part in enumerate(owner.parts):
+        before = line_end if number else preamble + (line_end if preamble else b"")
+        layout += [before + delimiter + line_end, part]
+    layout.append(line_end + delimiter + b"--" + line_end + epilogue)
+    return type(owner)._composed(header, tuple(layout), children=owner.parts)

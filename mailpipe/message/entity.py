@@ -1,0 +1,426 @@
+"""An entity (RFC 2045 section 2.4): a header and a body, received or composed. Frozen; edits make new ones.
+
+    entity.content_type.value, entity.filename      # "application/pdf", "invoice.pdf"
+    entity.raw, entity.octets, entity.text          # as received; transfer encoding undone; charset undone
+
+A received entity is a span of a document and costs nothing until it is asked. A composed one has a header and a
+layout: octets, slices of documents and entities, in the order in which they are written.
+
+Never here: edits of the tree (`edit`), and what only the top of a tree has (`message`).
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
+
+from mailpipe.codec import charset, transfer
+from mailpipe.codec.charset import DecodedText
+from mailpipe.defect import Defect
+from mailpipe.fields import ContentDisposition, ContentType, content_type, parse
+from mailpipe.fields.mime import parse_transfer_encoding
+from mailpipe.fields.value import FieldValue
+from mailpipe.limits import DEFAULT_LIMITS
+from mailpipe.message.header import Header
+from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
+
+
+class Slice:
+    """Octets of a document that have not been copied."""
+
+    __slots__ = ("document", "start", "stop")
+
+    def __init__(self, document: Document, start: int, stop: int) -> None:
+        self.document, self.start, self.stop = document, start, stop
+
+    def __bytes__(self) -> bytes:
+        return self.document.octets[self.start : self.stop]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+class Entity(Node):
+    """A header and a body.
+
+    Every view can be asked of every entity and never raises because of what the octets say; what is wrong is in
+    `defects`.
+    """
+
+    __slots__ = ("_base", "_header", "_layout")
+
+    _header: Header
+    _layout: tuple["bytes | Slice | Entity", ...]  # composed only: what follows the header
+    _base: "Entity | None"  # composed only: whose body it shares
+    # set by the module that defines it: the class of enclosed messages
+    _message_class: ClassVar[type["Entity"]]
+
+    @classmethod
+    def _composed(
+        cls,
+        header: Header,
+        layout: tuple["bytes | Slice | Entity", ...],
+        *,
+        base: "Entity | None" = None,
+        children: "Sequence[Entity] | None" = None,
+    ) -> Self:
+        """A composed entity.
+
+        Args:
+            header: its header.
+            layout: everything after the header, the empty line first.
+            base: an entity with the same body, whose parts serve where the header still says the same about it.
+            children: its parts, where they are known.
+        """
+        entity = cls.__new__(cls)
+        entity._document = None
+        entity._start = entity._header_stop = entity._body_start = entity._stop = -1
+        entity._content_type = None
+        entity._faults = ()
+        entity._header, entity._layout, entity._base = header, layout, base
+        entity._children = children
+        return entity
+
+    # -- places and octets
+
+    @property
+    def is_composed(self) -> bool:
+        """Whether it was made or edited here; False: it stands in what was parsed."""
+        return self._document is None
+
+    @property
+    def span(self) -> tuple[int, int] | None:
+        """Start and stop in the octets that were given to `parse`; None when composed."""
+        if self._document is None or self._document.is_hidden:
+            return None
+        return self._start, self._stop
+
+    @property
+    def body_span(self) -> tuple[int, int] | None:
+        """Start and stop of the body; it ends before the line end that belongs to the next delimiter."""
+        if self._document is None or self._document.is_hidden:
+            return None
+        if self._header_stop < 0:
+            scan_header(self)
+        return self._body_start, self._stop
+
+    @property
+    def raw(self) -> bytes:
+        """Its own octets, header and body."""
+        if self._document is not None:
+            return self._document.octets[self._start : self._stop]
+        return b"".join(self.pieces())
+
+    def __bytes__(self) -> bytes:
+        return self.raw
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its octets piece by piece; what nobody edited comes in one slice."""
+        stack: list[bytes | Slice | Entity] = [self]
+        while stack:
+            piece = stack.pop()
+            if isinstance(piece, Entity) and piece._document is None:
+                stack.extend(reversed(piece._layout))
+                yield bytes(piece._header)
+            else:
+                yield bytes(piece)
+
+    @property
+    def raw_body(self) -> bytes:
+        """The octets after the empty line, transfer encoding and all."""
+        if self._document is not None:
+            if self._header_stop < 0:
+                scan_header(self)
+            return self._document.octets[self._body_start : self._stop]
+        return b"".join(b"".join(p.pieces()) if isinstance(p, Entity) else bytes(p) for p in self._layout[1:])
+
+    def __len__(self) -> int:
+        """Octets of header and body."""
+        if self._document is not None:
+            return self._stop - self._start
+        return sum(map(len, self.pieces()))
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Entity) and self.raw == other.raw)
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        where = "composed" if self._document is None else f"{self._start}:{self._stop}"
+        return f"<{type(self).__name__} {self.content_type.value} {where}>"
+
+    # -- header and what it says
+
+    @property
+    def header(self) -> Header:
+        """Its fields."""
+        try:
+            return self._header
+        except AttributeError:
+            document = self._document
+            assert document is not None
+            block = scan_header(self)
+            limit = document.limits.field_count
+            self._header = Header._received(block, self._start, document.grammar, limit)
+            return self._header
+
+    def value_of(self, name: str) -> FieldValue | None:
+        """The typed value of the first field of that name, None where there is none."""
+        field = self.header.first(name)
+        return None if field is None else parse(name, field.body)
+
+    @property
+    def content_type(self) -> ContentType:
+        """Content-Type, or the default: text/plain, in a digest message/rfc822 (RFC 2045 5.2, RFC 2046 5.1.5)."""
+        if self._content_type is None:
+            self._grow()
+        assert self._content_type is not None
+        return self._content_type
+
+    @property
+    def disposition(self) -> ContentDisposition | None:
+        """Content-Disposition (RFC 2183), None where there is none."""
+        value = self.value_of("content-disposition")
+        return value if isinstance(value, ContentDisposition) else None
+
+    @property
+    def filename(self) -> str | None:
+        """The file name that the sender gave: of Content-Disposition first, then Content-Type's name.
+
+        It is the sender's word: unsafe as a path until made safe.
+        """
+        disposition = self.disposition
+        name = disposition.filename if disposition is not None else None
+        return name or self.content_type.params.get("name") or None
+
+    @property
+    def transfer_encoding(self) -> str:
+        """The transfer encoding in lower case; "7bit" where none is named (RFC 2045 6.1)."""
+        field = self.header.first("content-transfer-encoding")
+        return "7bit" if field is None else parse_transfer_encoding(field.body).text or "7bit"
+
+    @property
+    def content_id(self) -> str | None:
+        """Content-ID without its angle brackets (RFC 2045 section 7), None where there is none."""
+        field = self.header.first("content-id")
+        if field is None:
+            return None
+        return field.body.decode("utf-8", "replace").strip().strip("<>").strip() or None
+
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the type is multipart, whatever its parts."""
+        return self.content_type.type == "multipart"
+
+    @property
+    def is_attachment(self) -> bool:
+        """A leaf that is to be saved rather than shown: by its disposition, its file name, or its type."""
+        kind = self.content_type
+        if kind.type == "multipart":
+            return False
+        disposition = self.disposition
+        if disposition is not None and disposition.value != "inline":
+            return True
+        if self.filename:
+            return True
+        return kind.type not in ("text", "message") and self.content_id is None
+
+    # -- structure
+
+    def _grow(self) -> None:
+        """Learn type and parts."""
+        if self._document is not None:
+            scan(self, Entity, Entity._message_class)
+            return
+        base = self._base
+        if base is not None and all(
+            _body_of(self._header, name) == _body_of(base.header, name)
+            for name in ("content-type", "content-transfer-encoding")
+        ):
+            self._content_type, children = base.content_type, base.parts
+        else:
+            field = self._header.first("content-type")
+            self._content_type = TEXT_PLAIN if field is None else content_type.parse(field.body)
+            children = ()
+            if self._children is None and (self.is_multipart or self._content_type.value in ENCLOSING):
+                read = place(type(self), Document(self.raw), 0, len(self))
+                self._content_type, children = read.content_type, read.parts
+        if self._children is None:
+            self._children = children
+
+    @property
+    def parts(self) -> tuple["Entity", ...]:
+        """The parts of a multipart; for message/rfc822 and message/global the one `Message` inside; else ()."""
+        if self._content_type is None:
+            self._grow()
+        children = self._children
+        if children.__class__ is not tuple:
+            children = self._children = (self._decoded_message(),) if children is None else tuple(children)
+        return children  # type: ignore[return-value]
+
+    def _decoded_message(self) -> "Entity":
+        """The message under a transfer encoding (RFC 2046 5.2.1 forbids one; it occurs)."""
+        limits = self._document.limits if self._document is not None else DEFAULT_LIMITS
+        octets = self.octets
+        document = Document(octets, limits)
+        document.is_hidden = True
+        return place(Entity._message_class, document, 0, len(octets))
+
+    def walk(self) -> Iterator[tuple[str, "Entity"]]:
+        """Every entity below and including this one, depth first, with its path.
+
+        Paths are those of IMAP (RFC 9051 section 6.4.5): "" is where the walk begins, "2" its second part, "2.1"
+        the first part of that. A message inside "2" is "2.1" where it is a leaf; where it is a multipart it is
+        "2.TEXT", and its parts are "2.1", "2.2", ….
+        """
+        stack: list[tuple[str, str, Entity]] = [("", "", self)]
+        while stack:
+            path, prefix, entity = stack.pop()
+            yield path, entity
+            parts = entity.parts
+            if not parts:
+                continue
+            if entity.is_multipart:
+                for number in range(len(parts), 0, -1):
+                    inside = f"{prefix}{number}"
+                    stack.append((inside, inside + ".", parts[number - 1]))
+            elif parts[0].is_multipart:
+                stack.append((prefix + "TEXT", prefix, parts[0]))
+            else:
+                stack.append((prefix + "1", prefix + "1.", parts[0]))
+
+    def part(self, path: str) -> "Entity":
+        """The entity at a path of `walk`; "1" also finds the body of a message that is no multipart.
+
+        Raises:
+            KeyError: there is none.
+        """
+        entity = self
+        for name in path.split(".") if path else ():
+            parts = entity.parts
+            if not entity.is_multipart and parts and parts[0].is_multipart and name != "TEXT":
+                entity, parts = parts[0], parts[0].parts  # the message inside has no number of its own
+            if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
+                entity = parts[int(name) - 1]
+            elif not entity.is_multipart and parts and name in ("1", "TEXT"):
+                entity = parts[0]
+            elif not parts and path == "1" and entity is self:
+                return self
+            else:
+                raise KeyError(path)
+        return entity
+
+    @property
+    def preamble(self) -> bytes | None:
+        """What stands before the first delimiter of a multipart (RFC 2046 5.1.1); None for anything else."""
+        return self._surroundings()[0]
+
+    @property
+    def epilogue(self) -> bytes | None:
+        """What stands after the closing delimiter of a multipart; None for anything else."""
+        return self._surroundings()[1]
+
+    def _surroundings(self) -> tuple[bytes | None, bytes | None]:
+        if not self.is_multipart:
+            return None, None
+        body, boundary = self.raw_body, b"--" + (self.content_type.boundary or "").encode("utf-8", "surrogateescape")
+        parts = self.parts
+        if not parts:
+            return body, b""
+        if self._document is not None and parts[0]._document is self._document:
+            octets = self._document.octets
+            before = octets[self._body_start : parts[0]._start]
+            after = octets[parts[-1]._stop : self._stop]
+        else:
+            sizes = [len(piece) for piece in self._layout]
+            places = [place for place, piece in enumerate(self._layout) if isinstance(piece, Entity)]
+            if not places:
+                return b"", b""
+            after = body[sum(sizes[1 : places[-1] + 1]) :]
+            before = body[: sum(sizes[1 : places[0]])]
+        before = before[: max(before.rfind(boundary), 0)]
+        closing = after.find(boundary + b"--")
+        if closing < 0:
+            after = b""
+        else:
+            line = after.find(b"\n", closing)
+            line = line if line >= 0 else after.find(b"\r", closing)
+            after = after[line + 1 :] if line >= 0 else b""
+        return _without_last_line_end(before), after
+
+    # -- content
+
+    @property
+    def octets(self) -> bytes:
+        """The body with its transfer encoding undone (RFC 2045 section 6); an unknown encoding is left alone."""
+        return transfer.decode(self.raw_body, self.transfer_encoding)
+
+    @property
+    def decoded_text(self) -> DecodedText:
+        """The body as text: `.text`, in which `.charset`, how that was `.known_by`, and whether it `.is_lossy`."""
+        return charset.decode_text(self.octets, self.content_type.charset)
+
+    @property
+    def text(self) -> str:
+        """The body as str, transfer encoding and charset undone; line ends as they are."""
+        return self.decoded_text.text
+
+    def open(self) -> io.BufferedIOBase:
+        """The decoded body as a stream that holds a block at a time."""
+        if self._document is not None and isinstance(self._document.octets, bytes):
+            if self._header_stop < 0:
+                scan_header(self)
+            return transfer.open_decoded(
+                memoryview(self._document.octets)[self._body_start : self._stop], self.transfer_encoding
+            )
+        return transfer.open_decoded(self.raw_body, self.transfer_encoding)
+
+    @property
+    def defects(self) -> tuple[Defect, ...]:
+        """Everything that is wrong with it and below it, by offset."""
+        # a table of checks that most readers of a message never need
+        from mailpipe.message.inspect import inspect
+
+        return inspect(self)
+
+    # -- changing
+
+    def with_header(self, header: "Header | str", value: "str | bytes | FieldValue | None" = None) -> Self:
+        """The same body under another header.
+
+        Args:
+            header: the new header, or the name of one field to set.
+            value: with a name: the value, see `Header.with_field`.
+
+        Raises:
+            ComposeError: the field cannot be said.
+        """
+        if isinstance(header, str):
+            header = self.header.with_field(header, value if value is not None else "")
+        return type(self)._composed(header, self._body_layout(), base=self)
+
+    def _body_layout(self) -> tuple["bytes | Slice | Entity", ...]:
+        """Its body as a layout: the empty line, then octets or parts."""
+        if self._document is None:
+            return self._layout
+        if self._header_stop < 0:
+            scan_header(self)
+        octets, line_end = self._document.octets, self._document.grammar.line_end
+        separator = octets[self._header_stop : self._body_start]
+        if not separator and self._body_start < self._stop:
+            separator = self.header.line_end if self._header_stop > self._start else line_end
+        return separator, Slice(self._document, self._body_start, self._stop)
+
+
+def _body_of(header: Header, name: str) -> bytes | None:
+    field = header.first(name)
+    return None if field is None else field.body
+
+
+def _without_last_line_end(octets: bytes) -> bytes:
+    if octets.endswith(b"\r\n"):
+        return octets[:-2]
+    return octets[:-1] if octets.endswith((b"\n", b"\r")) else octets

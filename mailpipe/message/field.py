@@ -1,0 +1,145 @@
+"""A header field (RFC 5322 section 2.2): name, raw octets, and its meaning when somebody asks.
+
+    field = message.header.first("Subject")
+    field.raw           # as received, folds and line end included
+    field.body          # unfolded octets
+    field.text          # str, encoded words decoded
+    field.value         # typed: Text, AddressList, DateTime, ContentType, …
+
+Never here: what fields there are; that is `mailpipe.fields.registry`.
+"""
+
+import re
+
+from mailpipe import fields
+from mailpipe.codec import encoded_word
+from mailpipe.defect import Defect
+from mailpipe.errors import ComposeError
+from mailpipe.fields.rendering import render
+from mailpipe.fields.value import FieldValue
+from mailpipe.wire.folding import fold
+
+_NAME = re.compile(r"[!-9;-~]{1,900}")
+
+
+class Field:
+    """One field, received or composed. Frozen.
+
+    Attributes:
+        raw: octets with folds and the final line end.
+        offset: octets from the beginning of the parsed source, None when composed.
+    """
+
+    __slots__ = ("_value", "offset", "raw")
+
+    raw: bytes
+    offset: int | None
+
+    def __init__(self, raw: bytes, offset: int | None = None) -> None:
+        self.raw = raw
+        self.offset = offset
+
+    @classmethod
+    def compose(cls, name: str, value: "str | bytes | FieldValue", line_end: bytes = b"\r\n") -> "Field":
+        """A new field, folded at 78 columns.
+
+        Args:
+            name: the field name.
+            value: text (encoded by RFC 2047 where it needs to be), octets that are already in wire form, or a
+                typed value.
+            line_end: what ends its lines.
+
+        Raises:
+            ComposeError: the name is no field name, or the value holds a CR, LF or NUL.
+        """
+        if not _NAME.fullmatch(name):
+            raise ComposeError(f"{name!r} is no field name (RFC 5322 section 2.2)")
+        if isinstance(value, FieldValue):
+            body = value.render() if hasattr(value, "render") else render(name, str(value))
+        elif isinstance(value, str):
+            body = render(name, value)
+        else:
+            body = bytes(value)
+        if b"\r" in body or b"\n" in body or b"\0" in body:
+            raise ComposeError(f"the value of {name!r} holds a line end or a NUL (RFC 5322 section 2.2)")
+        return cls(fold(name, body, line_end=line_end))
+
+    @property
+    def name(self) -> str:
+        """The name as written; "" for a line without a colon."""
+        name, colon, _ = self.raw.partition(b":")
+        return name.rstrip(b" \t").decode("utf-8", "surrogateescape") if colon else ""
+
+    @property
+    def key(self) -> str:
+        """The name in lower case."""
+        return self.name.lower()
+
+    @property
+    def body(self) -> bytes:
+        """The octets after the colon, unfolded, without blanks at either end (RFC 5322 section 2.2.3)."""
+        name, colon, body = self.raw.partition(b":")
+        body = (body if colon else name).strip(b" \t\r\n")
+        if b"\n" in body:
+            # only a line end before white space is a fold; a bare CR stays, it is part of the body
+            return body.replace(b"\r\n", b"").replace(b"\n", b"")
+        return body if b"\r" not in body else _unfold_cr(body)
+
+    @property
+    def text(self) -> str:
+        """The body as text, encoded words decoded (RFC 2047), octets above 127 as UTF-8 or as detected."""
+        return encoded_word.decode(self.body)
+
+    @property
+    def value(self) -> FieldValue:
+        """The typed value; made at the first question, then kept."""
+        try:
+            return self._value
+        except AttributeError:
+            self._value: FieldValue = fields.parse(self.name, self.body)
+            return self._value
+
+    @property
+    def defects(self) -> tuple[Defect, ...]:
+        """What is wrong with the typed value, offsets from the beginning of the parsed source."""
+        start = (self.offset or 0) + self._body_start
+        return tuple(
+            Defect(defect.code, start + self._folds_before(defect.offset), defect.detail, field=self.name)
+            for defect in self.value.defects
+        )
+
+    @property
+    def _body_start(self) -> int:
+        colon = self.raw.find(b":") + 1
+        return colon + len(self.raw) - colon - len(self.raw[colon:].lstrip(b" \t\r\n"))
+
+    def _folds_before(self, offset: int) -> int:
+        """An offset in the unfolded body as one in the raw body."""
+        raw, at, left = self.raw, self._body_start, offset
+        start = at
+        while True:
+            stop = raw.find(b"\n", at)
+            if stop < 0 or stop - at >= left:
+                return at + left - start
+            line = stop - at - (raw[stop - 1 : stop] == b"\r")
+            if line >= left:
+                return at + left - start
+            left -= line
+            at = stop + 1
+
+    def __bytes__(self) -> bytes:
+        return self.raw
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Field) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Field({self.raw!r})"
+
+
+def _unfold_cr(body: bytes) -> bytes:
+    """Unfold a body of the CR grammar; a CR that no blank follows is not a fold."""
+    return body.replace(b"\r ", b" ").replace(b"\r\t", b"\t")

@@ -1,0 +1,269 @@
+"""The header (RFC 5322 section 2.2): fields in order, found by name whatever its case.
+
+    header["Subject"]                       # decoded str of the first; KeyError when absent
+    header.first("From").value              # the field, its typed value
+    header.with_field("Subject", "New")     # a new header; everything else keeps its octets
+
+A received header is a span; it is cut into fields when more than a few names have been asked for.
+
+Never here: bodies, and what a field's value means.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from mailpipe.errors import FieldError
+from mailpipe.fields.value import FieldValue
+from mailpipe.message.field import Field
+from mailpipe.parser.grammar import LF_GRAMMAR, Grammar
+
+# How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
+_SEARCHES = 6
+
+
+class Header:
+    """Ordered, case-insensitive, multi-valued. Frozen: `with_…` and `without` give new ones."""
+
+    __slots__ = ("_block", "_fields", "_grammar", "_index", "_limit", "_raws", "_searches", "_start")
+
+    def __init__(self, fields: Iterable[Field] = ()) -> None:
+        self._fields: list[Field] | None = list(fields)
+        self._raws: list[bytes] | None = [field.raw for field in self._fields]
+        self._block: bytes | None = None
+        self._start: int | None = None
+        self._grammar: Grammar = LF_GRAMMAR
+        self._index: dict[str, list[int]] | None = None
+        self._searches = self._limit = 0
+
+    @classmethod
+    def _received(cls, block: bytes, start: int, grammar: Grammar, limit: int) -> "Header":
+        header = cls.__new__(cls)
+        header._block, header._start, header._grammar = block, start, grammar
+        header._fields = header._raws = header._index = None
+        header._searches, header._limit = 0, limit
+        return header
+
+    @classmethod
+    def _of_raws(cls, raws: list[bytes]) -> "Header":
+        header = cls.__new__(cls)
+        header._block = header._fields = header._start = header._index = None
+        header._raws, header._grammar = raws, LF_GRAMMAR
+        header._searches = header._limit = 0
+        return header
+
+    # -- the parts
+
+    def _cut(self) -> list[bytes]:
+        """The raw fields."""
+        if self._raws is None:
+            assert self._block is not None
+            raws = self._grammar.fields.findall(self._block)
+            if len(raws) > self._limit:  # LIMIT: a million fields of three octets; the rest stays one raw field
+                raws[self._limit :] = [b"".join(raws[self._limit :])]
+            self._raws = raws
+        return self._raws
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """Every field, in order."""
+        return tuple(self._all())
+
+    def _all(self) -> list[Field]:
+        if self._fields is None:
+            offset = self._start
+            if offset is None:
+                self._fields = [Field(raw) for raw in self._cut()]
+            else:
+                made = []
+                for raw in self._cut():
+                    made.append(Field(raw, offset))
+                    offset += len(raw)
+                self._fields = made
+        return self._fields
+
+    def _places(self) -> dict[str, list[int]]:
+        """Lower-case name → positions."""
+        if self._index is None:
+            index: dict[str, list[int]] = {}
+            for place, raw in enumerate(self._cut()):
+                name, colon, _ = raw.partition(b":")
+                if colon:
+                    key = name.rstrip(b" \t").lower().decode("utf-8", "surrogateescape")
+                    if key in index:
+                        index[key].append(place)
+                    else:
+                        index[key] = [place]
+            self._index = index
+        return self._index
+
+    # -- looking up
+
+    def first(self, name: str) -> Field | None:
+        """The first field of that name, or None."""
+        if self._raws is None:
+            if self._searches < _SEARCHES:
+                self._searches += 1
+                return self._search(name)
+            self._cut()
+        places = self._places().get(name.lower())
+        return self._all()[places[0]] if places else None
+
+    def _search(self, name: str) -> Field | None:
+        block, line_end = self._block, self._grammar.line_end
+        assert block is not None
+        lower, wanted = block.lower(), name.lower().encode("utf-8", "surrogateescape")
+        if lower.startswith(wanted + b":"):
+            at = 0
+        else:
+            at = lower.find(line_end + wanted + b":") + 1
+            if at == 0:
+                # white space before the colon (RFC 5322 section 4.5) is for the index
+                if lower.find(line_end + wanted) < 0 and not lower.startswith(wanted):
+                    return None
+                places = self._places().get(name.lower())
+                return self._all()[places[0]] if places else None
+        stop = block.find(line_end, at)
+        while stop >= 0 and block[stop + 1 : stop + 2] in (b" ", b"\t"):
+            stop = block.find(line_end, stop + 1)
+        raw = block[at : stop + 1] if stop >= 0 else block[at:]
+        return Field(raw, None if self._start is None else self._start + at)
+
+    def all(self, name: str) -> tuple[Field, ...]:
+        """Every field of that name, in order."""
+        fields = self._all()
+        return tuple(fields[place] for place in self._places().get(name.lower(), ()))
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The decoded text of the first field of that name, or the default."""
+        field = self.first(name)
+        return default if field is None else field.text
+
+    def require(self, name: str) -> Field:
+        """The first field of that name.
+
+        Raises:
+            FieldError: there is none.
+        """
+        field = self.first(name)
+        if field is None:
+            raise FieldError(name, "it to be there")
+        return field
+
+    def __getitem__(self, name: str) -> str:
+        field = self.first(name)
+        if field is None:
+            raise KeyError(name)
+        return field.text
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.first(name) is not None
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._cut())
+
+    def keys(self) -> tuple[str, ...]:
+        """The names as written, in order, repeated ones too."""
+        return tuple(field.name for field in self._all())
+
+    # -- changing
+
+    def with_field(self, name: str, value: "str | bytes | FieldValue") -> "Header":
+        """Set a field: in the place of the first of that name, or at the end; later ones of that name go.
+
+        Raises:
+            ComposeError: see `Field.compose`.
+        """
+        made = Field.compose(name, value, self.line_end).raw
+        raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
+        places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
+        if not places:
+            return self._extended(raws, made)
+        raws[places[0]] = made
+        for place in reversed(places[1:]):
+            del raws[place]
+        return Header._of_raws(raws)
+
+    def with_added(self, name: str, value: "str | bytes | FieldValue", *, first: bool = False) -> "Header":
+        """Add a field at the end, or at the beginning (where trace fields go), whatever others there are.
+
+        Raises:
+            ComposeError: see `Field.compose`.
+        """
+        made = Field.compose(name, value, self.line_end).raw
+        raws = list(self._cut())
+        if first:
+            place = 1 if raws and raws[0].startswith((b"From ", b">From ")) else 0
+            raws.insert(place, made)
+            return Header._of_raws(raws)
+        return self._extended(raws, made)
+
+    def _extended(self, raws: list[bytes], made: bytes) -> "Header":
+        if raws and not raws[-1].endswith((b"\n", b"\r")):
+            raws[-1] += self.line_end
+        raws.append(made)
+        return Header._of_raws(raws)
+
+    def with_replaced(self, old: Field, new: Field) -> "Header":
+        """One particular field in the place of another; found by identity first, then by its octets.
+
+        Raises:
+            FieldError: the old one is not in the header.
+        """
+        raws = list(self._cut())
+        for place, field in enumerate(self._all()):
+            if field is old or (field.offset == old.offset and field.raw == old.raw):
+                raws[place] = new.raw
+                return Header._of_raws(raws)
+        raise FieldError(old.name, "it to be in this header")
+
+    def without(self, name: str) -> "Header":
+        """Every field but those of that name."""
+        key = name.lower().encode("utf-8", "surrogateescape")
+        return Header._of_raws([raw for raw in self._cut() if not _has_name(raw, key)])
+
+    def without_field(self, field: Field) -> "Header":
+        """Every field but one particular field.
+
+        Raises:
+            FieldError: it is not in the header.
+        """
+        for place, own in enumerate(self._all()):
+            if own is field or (own.offset == field.offset and own.raw == field.raw):
+                raws = list(self._cut())
+                del raws[place]
+                return Header._of_raws(raws)
+        raise FieldError(field.name, "it to be in this header")
+
+    # -- octets
+
+    @property
+    def line_end(self) -> bytes:
+        """What ends the lines of this header: CRLF, LF or CR; CRLF where there are none."""
+        raw = self._block if self._block is not None else (self._cut() or [b""])[0]
+        stop = raw.find(b"\n")
+        if stop < 0:
+            return b"\r" if b"\r" in raw else b"\r\n"
+        return b"\r\n" if raw[stop - 1 : stop] == b"\r" else b"\n"
+
+    def __bytes__(self) -> bytes:
+        return self._block if self._block is not None else b"".join(self._cut())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Header) and bytes(self) == bytes(other)
+
+    def __hash__(self) -> int:
+        return hash(bytes(self))
+
+    def __repr__(self) -> str:
+        return f"<Header of {len(self)} fields>"
+
+
+def _has_name(raw: bytes, key: bytes) -> bool:
+    """Whether a raw field has that lower-case name."""
+    size = len(key)
+    if raw[:size].lower() != key:
+        return False
+    rest = raw[size : size + 1]
+    return rest == b":" or (rest in (b" ", b"\t") and raw[size:].lstrip(b" \t").startswith(b":"))

@@ -1,0 +1,244 @@
+"""The message: the top entity of a tree, or one enclosed in another (RFC 5322; views as in RFC 8621 section 4.1.4).
+
+    message = mailpipe.parse(octets)
+    message.subject, message.from_[0].address, message.date
+    message.body_text, [part.filename for part in message.attachments]
+    message.replace("2", part), message.remove("3"), message.attach(part)      # new messages
+
+Never here: how fields are understood (`mailpipe.fields`), how trees are edited (`edit`).
+"""
+
+import mmap
+import os
+from collections.abc import Callable
+from datetime import datetime
+from typing import IO, Any, Self
+
+from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received, parse as parse_field
+from mailpipe.limits import DEFAULT_LIMITS, Limits
+from mailpipe.message import edit
+from mailpipe.message.entity import Entity
+from mailpipe.parser.scan import Document, place
+
+_NO_ADDRESSES = parse_field("to", b"")
+
+
+class Message(Entity):
+    """A message (RFC 5322), with typed views of its header and body. Frozen."""
+
+    __slots__ = ()
+
+    # -- header
+
+    @property
+    def subject(self) -> str | None:
+        """Subject, decoded; None where there is none."""
+        return self.header.get("subject")
+
+    @property
+    def from_(self) -> AddressList:
+        """The authors (RFC 5322 section 3.6.2); groups are kept (RFC 6854)."""
+        return self._addresses("from")
+
+    @property
+    def sender(self) -> Mailbox | None:
+        """Who handed it in, where that is not the author; None where there is no Sender."""
+        mailboxes = self._addresses("sender").mailboxes
+        return mailboxes[0] if mailboxes else None
+
+    @property
+    def reply_to(self) -> AddressList:
+        """Where answers should go."""
+        return self._addresses("reply-to")
+
+    @property
+    def to(self) -> AddressList:
+        """The primary recipients; every To field where there are several."""
+        return self._addresses("to")
+
+    @property
+    def cc(self) -> AddressList:
+        """The secondary recipients."""
+        return self._addresses("cc")
+
+    @property
+    def bcc(self) -> AddressList:
+        """The hidden recipients."""
+        return self._addresses("bcc")
+
+    def _addresses(self, name: str) -> AddressList:
+        value = self.value_of(name)
+        if not isinstance(value, AddressList):
+            assert isinstance(_NO_ADDRESSES, AddressList)
+            return _NO_ADDRESSES
+        return value
+
+    @property
+    def date(self) -> datetime | None:
+        """Date, with its zone (RFC 5322 sections 3.3 and 4.3); None where there is none or it cannot be read."""
+        value = self.value_of("date")
+        return value.datetime if isinstance(value, DateTime) else None
+
+    @property
+    def message_id(self) -> str | None:
+        """Message-ID without its angle brackets; None where there is none."""
+        identifiers = self._identifiers("message-id")
+        return identifiers[0] if identifiers else None
+
+    @property
+    def in_reply_to(self) -> tuple[str, ...]:
+        """The identifiers of In-Reply-To, without angle brackets."""
+        return self._identifiers("in-reply-to")
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The identifiers of References, without angle brackets, oldest first."""
+        return self._identifiers("references")
+
+    def _identifiers(self, name: str) -> tuple[str, ...]:
+        value = self.value_of(name)
+        if isinstance(value, MessageId):
+            return (value.id,) if value.id else ()
+        return value.ids if isinstance(value, MessageIdList) else ()
+
+    @property
+    def received(self) -> tuple[Received, ...]:
+        """The trace fields (RFC 5321 section 4.4), newest first."""
+        values = (field.value for field in self.header.all("received"))
+        return tuple(value for value in values if isinstance(value, Received))
+
+    # -- body
+
+    @property
+    def body_text(self) -> str | None:
+        """The text to show: of the first text/plain that is no attachment, else of any other text but HTML."""
+        return self._body("plain")
+
+    @property
+    def body_html(self) -> str | None:
+        """The HTML to show: of the first text/html that is no attachment."""
+        return self._body("html")
+
+    def _body(self, subtype: str) -> str | None:
+        second = None
+        for entity in self._shown():
+            kind = entity.content_type
+            if kind.type != "text" or entity.is_attachment:
+                continue
+            if kind.subtype == subtype:
+                return entity.text
+            if second is None and subtype == "plain" and kind.subtype != "html":
+                second = entity
+        return None if second is None else second.text
+
+    def _shown(self) -> list[Entity]:
+        """The leaves of this message, not those of messages enclosed in it."""
+        leaves: list[Entity] = []
+        stack: list[Entity] = [self]
+        while stack:
+            entity = stack.pop()
+            if entity.is_multipart:
+                stack.extend(reversed(entity.parts))
+            else:
+                leaves.append(entity)
+        return leaves
+
+    @property
+    def attachments(self) -> tuple[Entity, ...]:
+        """What is to be saved rather than shown, in order; an enclosed message is one attachment, not its parts."""
+        return tuple(
+            entity
+            for entity in self._shown()
+            if entity is not self and (entity.is_attachment or entity.content_type.type == "message")
+        )
+
+    # -- editing; each gives a new message that shares whatever was not touched
+
+    def replace(self, path: str, entity: Entity) -> Self:
+        """Another entity in the place of the one at a path of `walk`.
+
+        Raises:
+            KeyError: there is nothing at that path.
+        """
+        return edit.replace(self, path, entity)
+
+    def remove(self, path: str) -> Self:
+        """The message without the part at a path of `walk`.
+
+        Raises:
+            KeyError: there is nothing at that path, or it is no part of a multipart.
+        """
+        return edit.remove(self, path)
+
+    def map_leaves(self, change: Callable[[str, Entity], Entity]) -> Self:
+        """Every leaf replaced by what the function gives for (path, leaf); the same leaf back leaves it untouched."""
+        return edit.map_leaves(self, change)
+
+    def attach(self, *entities: Entity) -> Self:
+        """More parts at the end; what is no multipart/mixed becomes the first part of one."""
+        return edit.attach(self, entities)
+
+    def wrap(self, subtype: str = "mixed") -> Self:
+        """The body as the only part of a new multipart; the Content- fields go with it."""
+        return edit.wrap(self, subtype)
+
+    # -- values
+
+    def snapshot(self) -> "Any":
+        """Everything that can be known, as a pydantic model (`mailpipe.message.snapshot.MessageSnapshot`)."""
+        # pydantic is slow to import and few readers of mail need it
+        from mailpipe.message.snapshot import take
+
+        return take(self)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        # only asked for by pydantic itself, so that it is imported already
+        from mailpipe.message.snapshot import core_schema
+
+        return core_schema(cls)
+
+
+Entity._message_class = Message
+
+
+def parse(source: "bytes | bytearray | memoryview | mmap.mmap | IO[bytes]", *, limits: Limits = DEFAULT_LIMITS) -> Message:
+    """Read a message; never raises because of what the octets say.
+
+    Nothing is copied of bytes and mapped files, nothing is read before it is asked for. A file that can be mapped
+    is mapped; any other is read to its end.
+
+    Args:
+        source: the octets, or a binary file (read from where it stands).
+        limits: bounds of understanding; beyond them the octets are left opaque.
+
+    Raises:
+        TypeError: the source is none of these.
+        OSError: the file cannot be read.
+
+    >>> bytes(parse(b"Subject: hello\\n\\nworld\\n"))
+    b'Subject: hello\\n\\nworld\\n'
+    """
+    if isinstance(source, bytes | mmap.mmap):
+        octets: bytes | mmap.mmap = source
+    elif isinstance(source, bytearray | memoryview):
+        octets = bytes(source)  # somebody may change them under us
+    elif hasattr(source, "read"):
+        octets = _from_file(source)
+    else:
+        raise TypeError(f"parse takes bytes, a mapped file or a binary file, not {type(source).__name__}")
+    return place(Message, Document(octets, limits), 0, len(octets))
+
+
+def _from_file(file: IO[bytes]) -> bytes | mmap.mmap:
+    try:
+        position = file.tell()
+        size = os.fstat(file.fileno()).st_size
+        if position == 0 and size >= 1 << 20:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, AttributeError):
+        pass  # a pipe, or a file in memory
+    octets = file.read()
+    if not isinstance(octets, bytes):
+        raise TypeError("parse takes a file that was opened in binary mode")
+    return octets

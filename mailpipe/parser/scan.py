@@ -1,0 +1,357 @@
+"""One scan over the octets of a message: header blocks and delimiters become spans (RFC 5322 2.1, RFC 2046 5.1).
+
+    document = Document(octets, limits)
+    root = Message(...)                   # a Node with span [0, size)
+    scan(root, Entity, Message)           # now root and everything below it know their places
+
+Rules of this file:
+- No recursion and no second pass. A stack holds the open multiparts; a hit of any open boundary closes what lies
+  deeper. Everything is done with `find`, one compiled pattern for a header block, and slices of single lines.
+- No octet of a body is copied or decoded.
+- Linear: each octet is looked at a bounded number of times, whatever the nesting.
+
+Never here: the model. Nodes are places; what can be asked of them is written in `mailpipe.message`.
+"""
+
+import mmap
+from collections.abc import Sequence
+from typing import TypeVar
+
+from mailpipe.fields import content_type
+from mailpipe.fields.content_type import ContentType
+from mailpipe.limits import DEFAULT_LIMITS, Limits
+from mailpipe.parser.grammar import CR_GRAMMAR, LF_GRAMMAR, Grammar
+
+Buffer = bytes | mmap.mmap
+
+TEXT_PLAIN = content_type.parse(b"text/plain")
+MESSAGE_RFC822 = content_type.parse(b"message/rfc822")
+# RFC 2046 5.2.1, RFC 6532 3.7; message/news is the same thing by its old name (RFC 5537)
+ENCLOSING = frozenset({"message/rfc822", "message/global", "message/news"})
+_IDENTITY = frozenset({b"", b"7bit", b"8bit", b"binary"})
+# LIMIT: a delimiter line is a boundary (70 octets by RFC 2046 5.1.1, more in the wild) and padding.
+_LONGEST_DELIMITER = 4096
+# Up to this depth each boundary is searched by itself, with long skips; beyond it every line that begins with
+# two hyphens is looked up, so that the cost does not grow with the depth.
+_SEARCHED_LEVELS = 3
+
+
+class Document:
+    """The octets that `parse` was given, and how to read them.
+
+    Attributes:
+        octets: bytes or a mapped file.
+        limits: bounds of understanding.
+        grammar: the line grammar.
+        is_hidden: the octets were found under a transfer encoding; offsets in them are not offsets in the source.
+    """
+
+    __slots__ = ("grammar", "is_hidden", "limits", "octets")
+
+    def __init__(self, octets: Buffer, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.octets = octets
+        self.limits = limits
+        self.is_hidden = False
+        is_cr = octets.find(b"\n") < 0 and octets.find(b"\r") >= 0
+        self.grammar: Grammar = CR_GRAMMAR if is_cr else LF_GRAMMAR
+
+
+class Node:
+    """The place of an entity in a document: header [start, header_stop), body [body_start, stop)."""
+
+    __slots__ = (
+        "_body_start", "_children", "_content_type", "_document", "_faults", "_header_stop", "_start", "_stop",
+    )
+
+    _document: Document | None  # None: composed, not read
+    _start: int
+    _header_stop: int  # -1: not scanned yet
+    _body_start: int
+    _stop: int
+    _children: "Sequence[Node] | None"  # None: not scanned yet, or hidden under a transfer encoding
+    _content_type: ContentType | None  # None: not scanned yet
+    _faults: tuple[tuple[str, int], ...]  # structural defects: code, offset
+
+
+N = TypeVar("N", bound=Node)
+
+
+def place(kind: type[N], document: Document, start: int, stop: int) -> N:
+    """A node whose inside has not been scanned."""
+    node = kind.__new__(kind)
+    node._document = document
+    node._start = start
+    node._header_stop = node._body_start = -1
+    node._stop = stop
+    node._children = node._content_type = None
+    node._faults = ()
+    return node
+
+
+def fault(node: Node, code: str, offset: int) -> None:
+    """Remember a structural defect."""
+    node._faults = (*node._faults, (code, offset))
+
+
+def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> bytes:
+    """Find where the header ends and the body begins; gives the header block.
+
+    Args:
+        node: with its span; its stop may still be the stop of what encloses it.
+        delimiters: the delimiter lines that are open; one of them ends a header that lacks its empty line.
+    """
+    document = node._document
+    assert document is not None
+    octets, grammar, start, stop = document.octets, document.grammar, node._start, node._stop
+    if node._header_stop >= 0:
+        return octets[start : node._header_stop]
+    bound = start + document.limits.header_size
+    header_stop = grammar.header.match(octets, start, stop if stop < bound else bound).end()  # type: ignore[union-attr]
+    block = octets[start:header_stop]
+    if delimiters and (block.find(grammar.delimiter) >= 0 or block[:2] == b"--"):
+        at = _first_delimiter(block, grammar.line_end, delimiters)
+        if at >= 0:
+            header_stop = start + at
+            block = block[:at]
+    blank = octets[header_stop : header_stop + 2]
+    if blank[:1] == grammar.line_end:
+        node._body_start = header_stop + 1
+    elif blank == b"\r\n":
+        node._body_start = header_stop + 2
+    else:
+        node._body_start = header_stop
+        if header_stop < stop:
+            fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
+    node._header_stop = header_stop
+    return block
+
+
+def _first_delimiter(block: bytes, line_end: bytes, delimiters: "dict[bytes, int]") -> int:
+    """Where in a header block an open delimiter line begins, -1 where there is none."""
+    at = 0 if block[:2] == b"--" else block.find(line_end + b"--") + 1
+    while True:
+        stop = block.find(line_end, at)
+        line = block[at : stop if stop >= 0 else len(block)]
+        if line.rstrip(b" \t\r") in delimiters:
+            return at
+        at = block.find(line_end + b"--", at) + 1
+        if at == 0:
+            return -1
+
+
+def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> bytes | None:
+    """The unfolded body of the first field of that name, None where there is none.
+
+    Args:
+        block: the header block.
+        lower: the same in lower case.
+        name: the field name in lower case.
+        line_end: the octet that ends lines.
+    """
+    at = lower.find(name)
+    while at >= 0:
+        colon = at + len(name)
+        if at == 0 or lower[at - 1 : at] == line_end:
+            if lower[colon : colon + 1] in b" \t":
+                while lower[colon : colon + 1] in (b" ", b"\t"):
+                    colon += 1
+            if lower[colon : colon + 1] == b":":
+                break
+        at = lower.find(name, colon)
+    else:
+        return None
+    stop = block.find(line_end, colon)
+    if stop < 0:
+        return block[colon + 1 :].strip()
+    if block[stop + 1 : stop + 2] not in (b" ", b"\t"):
+        return block[colon + 1 : stop].strip()
+    while stop >= 0 and block[stop + 1 : stop + 2] in (b" ", b"\t"):
+        stop = block.find(line_end, stop + 1)
+    body = block[colon + 1 : stop if stop >= 0 else len(block)]
+    return body.replace(b"\r", b"").replace(b"\n", b"").strip()
+
+
+class _Level:
+    """An open multipart on the stack."""
+
+    __slots__ = ("child_type", "children", "depth", "hit", "needle", "node", "plain", "saved")
+
+    def __init__(self, node: Node, plain: bytes, line_end: bytes, depth: int) -> None:
+        self.node = node
+        self.children: list[Node] = []
+        node._children = self.children
+        self.plain = plain
+        self.needle = line_end + plain
+        self.depth = depth  # how many entities are open, this one included
+        self.hit = -2  # the next place of the needle; -2 not searched, -1 none
+        self.saved: tuple[int | None, int | None] = (None, None)
+        is_digest = node._content_type is not None and node._content_type.subtype == "digest"
+        self.child_type = MESSAGE_RFC822 if is_digest else TEXT_PLAIN
+
+
+def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
+    """Find every header, body and part below a node, and note the structural defects.
+
+    Args:
+        root: a placed node; its own header is scanned too.
+        entity: the class of the parts of a multipart.
+        message: the class of enclosed messages.
+    """
+    _Scan(root, entity, message).run(root)
+
+
+class _Scan:
+    """The state of one scan: the stack of open multiparts and the entities without a stop."""
+
+    __slots__ = (
+        "delimiters", "document", "end", "entity", "find", "line_end", "message", "octets", "opened", "parts", "stack",
+    )
+
+    def __init__(self, root: Node, entity: type[Node], message: type[Node]) -> None:
+        document = root._document
+        assert document is not None
+        self.document, self.entity, self.message = document, entity, message
+        self.octets, self.line_end, self.find = document.octets, document.grammar.line_end, document.octets.find
+        self.end = root._stop
+        self.delimiters: dict[bytes, int] = {}  # open delimiter line → 2 * level, + 1 for the closing one
+        self.stack: list[_Level] = []
+        self.opened: list[Node] = []  # outermost first
+        self.parts = 1
+
+    def run(self, root: Node) -> None:
+        """Scan everything."""
+        stack, limits = self.stack, self.document.limits
+        search = self.begin(root, TEXT_PLAIN)
+        while stack and (found := self.next_delimiter(search)):
+            code, hit, stop = found
+            level = self.close(code >> 1, hit)
+            search = stop
+            if code & 1:  # what follows is epilogue, until a delimiter of what encloses this multipart
+                self.pop()
+                continue
+            if self.parts >= limits.part_count:
+                fault(level.node, "limit-part-count", hit)
+                break
+            child = place(self.entity, self.document, min(stop + 1, self.end), self.end)
+            self.parts += 1
+            level.children.append(child)
+            search = self.begin(child, level.child_type)
+        for level in stack:
+            fault(level.node, "missing-close-delimiter" if level.node._children else "boundary-not-found", self.end)
+
+    def begin(self, node: Node, default: ContentType) -> int:
+        """Scan the header of an entity and of every message enclosed directly in it; gives where to search on."""
+        document, limits, line_end = self.document, self.document.limits, self.line_end
+        while True:
+            self.opened.append(node)
+            node._children = ()
+            block = scan_header(node, self.delimiters)
+            lower = block.lower()
+            body = field_body(block, lower, b"content-type", line_end)
+            kind = node._content_type = default if body is None else content_type.parse(body)
+            if kind.type == "multipart":
+                self.push(node, kind)
+            elif kind.type == "message" and kind.value in ENCLOSING:
+                token = field_body(block, lower, b"content-transfer-encoding", line_end)
+                if token is not None and _is_encoded(token):
+                    fault(node, "encoded-message", node._start)
+                    node._children = None  # decoded and parsed when somebody asks
+                elif len(self.opened) >= limits.nesting_depth:
+                    fault(node, "limit-nesting-depth", node._body_start)
+                elif self.parts >= limits.part_count:
+                    fault(node, "limit-part-count", node._body_start)
+                else:
+                    child = place(self.message, document, node._body_start, self.end)
+                    node._children = [child]
+                    self.parts += 1
+                    node, default = child, TEXT_PLAIN
+                    continue
+            return node._body_start - 1
+
+    def push(self, node: Node, kind: ContentType) -> None:
+        """Open a multipart."""
+        # QUIRK: a boundary may hold octets above 127 (RFC 2046 5.1.1 forbids it); trailing blanks are padding
+        boundary = (kind.boundary or "").rstrip(" \t").encode("utf-8", "surrogateescape")
+        if not boundary:
+            fault(node, "missing-boundary", node._start)
+        elif len(self.opened) >= self.document.limits.nesting_depth:
+            fault(node, "limit-nesting-depth", node._body_start)
+        else:
+            level = _Level(node, b"--" + boundary, self.line_end, len(self.opened))
+            closing, number, delimiters = level.plain + b"--", 2 * len(self.stack), self.delimiters
+            level.saved = (delimiters.get(level.plain), delimiters.get(closing))
+            delimiters[level.plain], delimiters[closing] = number, number + 1
+            self.stack.append(level)
+
+    def pop(self) -> _Level:
+        """Forget the innermost multipart's delimiters."""
+        level = self.stack.pop()
+        for line, before in zip((level.plain, level.plain + b"--"), level.saved, strict=True):
+            if before is None:
+                self.delimiters.pop(line, None)
+            else:
+                self.delimiters[line] = before
+        return level
+
+    def close(self, index: int, hit: int) -> _Level:
+        """End whatever lies deeper than the level whose delimiter was hit; gives that level."""
+        while len(self.stack) > index + 1:
+            fault(self.pop().node, "missing-close-delimiter", hit)
+        level, octets = self.stack[index], self.octets
+        # RFC 2046 5.1.1: the line end before a delimiter belongs to the delimiter
+        stop = hit - 1 if hit > 0 and self.line_end == b"\n" and octets[hit - 1 : hit] == b"\r" else hit
+        for node in self.opened[level.depth :]:
+            node._stop = max(stop, node._start)
+            if node._body_start > node._stop:
+                node._body_start = node._stop
+                if node._header_stop > node._stop:
+                    node._header_stop = node._stop
+        del self.opened[level.depth :]
+        return level
+
+    def next_delimiter(self, search: int) -> tuple[int, int, int] | None:
+        """The next open delimiter line: its code, the place of the line end before it, and of the one that ends it.
+
+        Args:
+            search: the place of the line end before the first line to look at; -1 for the first line of all.
+        """
+        octets, find, end, line_end, stack = self.octets, self.find, self.end, self.line_end, self.stack
+        if search < 0:
+            search = 0
+            if octets[:2] == b"--":
+                stop = find(line_end, 0, end)
+                stop = end if stop < 0 else stop
+                code = self.delimiters.get(octets[: min(stop, _LONGEST_DELIMITER)].rstrip(b" \t\r"), -1)
+                if code >= 0:
+                    return code, 0, stop
+        while True:
+            # memchr for the hyphen is many times faster than any longer needle, and base64 holds none
+            hyphen = find(b"-", search, end)
+            if hyphen < 0:
+                return None
+            if hyphen - 1 > search:
+                search = hyphen - 1
+            if len(stack) <= _SEARCHED_LEVELS:
+                hit = -1
+                for level in stack:
+                    if level.hit != -1 and level.hit < search:
+                        level.hit = find(level.needle, search, end)
+                    if level.hit >= 0 and (hit < 0 or level.hit < hit):
+                        hit = level.hit
+            else:
+                hit = find(line_end + b"--", search, end)
+            if hit < 0:
+                return None
+            stop = find(line_end, hit + 3, end)
+            if stop < 0:
+                stop = end
+            line = octets[hit + 1 : min(stop, hit + _LONGEST_DELIMITER)]
+            code = self.delimiters.get(line.rstrip(b" \t\r"), -1)
+            if code >= 0:
+                return code, hit, stop
+            search = stop
+
+
+def _is_encoded(token: bytes) -> bool:
+    """Whether a transfer encoding hides the structure of what is enclosed."""
+    return token.partition(b"(")[0].strip().lower() not in _IDENTITY

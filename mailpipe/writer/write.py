@@ -1,0 +1,62 @@
+"""The walk from model to octets: what fits the policy is copied, what does not is downgraded.
+
+    octets = write(message, WritePolicy(line_end=b"\\r\\n", encoding="7bit", smtputf8=False))
+
+A message that fits already, and most do, costs three passes at memory speed and no parsing.
+
+Never here: what a single leaf or field becomes; that is `downgrade`.
+"""
+
+import re
+
+from mailpipe.message import Entity
+from mailpipe.writer import downgrade
+from mailpipe.writer.policy import WritePolicy
+
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+
+def write(entity: Entity, policy: WritePolicy) -> bytes:
+    """The octets of an entity for a peer.
+
+    Raises:
+        ComposeError: the policy cannot be met without breaking a signature (5.6.3), or the header needs a UTF-8
+            address that the peer cannot take (5.6.7).
+    """
+    octets = entity.raw
+    if not fits(octets, policy):
+        octets = downgrade.downgrade(entity, policy).raw
+    return octets if policy.line_end is None else with_line_ends(octets, policy.line_end)
+
+
+def fits(octets: bytes, policy: WritePolicy) -> bool:
+    """Whether nothing but line ends would have to change."""
+    if policy.encoding == "binary":
+        return True
+    if policy.encoding == "7bit" and not octets.isascii():
+        return False
+    if b"\0" in octets or downgrade.longest_line(octets) > policy.line_length:
+        return False
+    return not _has_bare_cr(octets)
+
+
+def _has_bare_cr(octets: bytes) -> bool:
+    returns = octets.count(b"\r")
+    # lines that all end with CR alone are lines, see mailpipe.parser.grammar
+    return returns > 0 and octets.count(b"\r\n") != returns and b"\n" in octets
+
+
+def with_line_ends(octets: bytes, line_end: bytes) -> bytes:
+    """The same lines with another end; a bare CR among lines that end with LF becomes a space.
+
+    >>> with_line_ends(b"a\\nb\\r\\nc", b"\\r\\n")
+    b'a\\r\\nb\\r\\nc'
+    """
+    returns, feeds, pairs = octets.count(b"\r"), octets.count(b"\n"), octets.count(b"\r\n")
+    if feeds == 0 and returns:
+        return octets.replace(b"\r", line_end)
+    if returns != pairs:
+        octets = _BARE_CR.sub(b" ", octets)
+    if line_end == b"\r\n":
+        return octets if pairs == feeds else octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    return octets.replace(b"\r\n", line_end) if pairs == feeds else octets.replace(b"\r\n", b"\n").replace(b"\n", line_end)

@@ -1,0 +1,206 @@
+"""Headers, bodies and parts are found where the RFC says, and where it says nothing, where it is safe."""
+
+import time
+import tracemalloc
+
+import pytest
+
+import mailpipe
+from mailpipe import Limits, Message
+
+
+def tree(message: Message) -> list[tuple[str, str]]:
+    return [(path, entity.content_type.value) for path, entity in message.walk()]
+
+
+def codes(message: Message) -> set[str]:
+    return {defect.code for defect in message.defects}
+
+
+def with_line_end(octets: bytes, line_end: bytes) -> bytes:
+    return octets.replace(b"\n", line_end)
+
+
+LINE_ENDS = pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"], ids=["lf", "crlf", "cr"])
+
+MIXED = b"""From: a@example.org
+Content-Type: multipart/mixed; boundary=b
+
+preamble
+--b
+
+one
+--b
+Content-Type: multipart/alternative; boundary=c
+
+--c
+
+two
+--c  \t
+Content-Type: text/html
+
+three
+--c--
+inner epilogue
+--b
+Content-Type: message/rfc822
+
+Subject: inner
+
+four
+--b--
+epilogue
+"""
+
+
+@LINE_ENDS
+def test_the_tree_of_a_message_is_found_with_every_line_end(line_end: bytes) -> None:
+    message = mailpipe.parse(with_line_end(MIXED, line_end))
+    assert tree(message) == [
+        ("", "multipart/mixed"), ("1", "text/plain"), ("2", "multipart/alternative"), ("2.1", "text/plain"),
+        ("2.2", "text/html"), ("3", "message/rfc822"), ("3.1", "text/plain"),
+    ]  # fmt: skip
+    texts = [entity.raw_body for _, entity in message.walk() if not entity.parts]
+    assert texts == [b"one", b"two", b"three", b"four"]
+    assert message.preamble == b"preamble"
+    assert message.epilogue == b"epilogue" + line_end
+    assert message.part("2").epilogue == b"inner epilogue"
+    assert message.part("3.1").subject == "inner"  # type: ignore[attr-defined]
+
+
+def test_a_boundary_that_begins_like_another_is_another() -> None:
+    message = mailpipe.parse(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=bb\n\n--bb\n\n1\n--bbb\n--bb--\n--b--\n"
+    )
+    assert tree(message)[-1] == ("1.1", "text/plain")
+    assert message.part("1.1").raw_body == b"1\n--bbb"
+
+
+def test_an_inner_multipart_without_its_end_ends_with_the_outer_delimiter() -> None:
+    message = mailpipe.parse(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\n1\n--b\n\n2\n--b--\n"
+    )
+    assert [message.part(path).raw_body for path in ("1.1", "2")] == [b"1", b"2"]
+    assert "missing-close-delimiter" in codes(message)
+
+
+def test_the_same_boundary_inside_itself_belongs_to_the_inner_one_until_it_closes() -> None:
+    message = mailpipe.parse(
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\n1\n--b--\n--b\n\n2\n--b--\n"
+    )
+    assert tree(message) == [("", "multipart/mixed"), ("1", "multipart/mixed"), ("1.1", "text/plain"), ("2", "text/plain")]
+
+
+def test_a_part_without_an_empty_line_ends_at_the_delimiter() -> None:
+    message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n--b--\n")
+    assert tree(message) == [("", "multipart/mixed"), ("1", "text/html")]
+    assert message.part("1").raw_body == b""
+
+
+def test_a_delimiter_with_a_colon_is_no_field() -> None:
+    message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=\"x:y\"\n\n--x:y\nA: 1\n--x:y\n\n2\n--x:y--\n")
+    assert len(message.parts) == 2
+    assert message.part("2").raw_body == b"2"
+
+
+def test_parts_of_a_digest_are_messages_unless_they_say_otherwise() -> None:
+    message = mailpipe.parse(
+        b"Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: one\n\n1\n--b\nContent-Type: text/plain\n\n2\n--b--\n"
+    )
+    assert tree(message) == [("", "multipart/digest"), ("1", "message/rfc822"), ("1.1", "text/plain"), ("2", "text/plain")]
+
+
+def test_an_enclosed_message_under_base64_is_found() -> None:
+    message = mailpipe.parse(
+        b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nU3ViamVjdDogaW5uZXIKCmhlbGxvCg==\n"
+    )
+    inner = message.parts[0]
+    assert isinstance(inner, Message)
+    assert inner.subject == "inner"
+    assert inner.span is None
+    assert "encoded-message" in codes(message)
+
+
+def test_a_bare_cr_among_lines_with_lf_is_no_line_end() -> None:
+    message = mailpipe.parse(b"Subject: a\rBcc: smuggled@example.org\n\nbody\n")
+    assert message.header.keys() == ("Subject",)
+    assert "bare-cr" in codes(message)
+
+
+def test_a_header_without_its_end_is_a_header() -> None:
+    message = mailpipe.parse(b"Subject: x\nTo: y@example.org")
+    assert message.header["to"] == "y@example.org"
+    assert message.raw_body == b""
+
+
+def test_a_line_that_is_no_field_begins_the_body() -> None:
+    message = mailpipe.parse(b"Subject: x\nhello world\n\nmore\n")
+    assert message.raw_body == b"hello world\n\nmore\n"
+    assert "missing-separator" in codes(message)
+
+
+def test_limits_leave_the_rest_opaque() -> None:
+    parts = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 50 + b"--b--\n"
+    message = mailpipe.parse(parts, limits=Limits(part_count=10))
+    assert len(message.parts) == 9
+    assert "limit-part-count" in codes(message)
+    assert bytes(message) == parts
+    deep = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(50))
+    message = mailpipe.parse(deep, limits=Limits(nesting_depth=10))
+    assert len(list(message.walk())) == 10
+    assert "limit-nesting-depth" in codes(message)
+    message = mailpipe.parse(b"Subject: " + b"x" * 5000 + b"\n\nbody", limits=Limits(header_size=1000))
+    assert "limit-header-size" in codes(message)
+    message = mailpipe.parse(b"A: 1\n" * 100, limits=Limits(field_count=10))
+    assert len(message.header) == 11
+
+
+HOSTILE = {
+    "nested parts": lambda n: b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (i, i) for i in range(n // 60)),
+    "nested messages": lambda n: b"Content-Type: message/rfc822\n\n" * (n // 30),
+    "fields": lambda n: b"a:b\n" * (n // 4),
+    "one long field": lambda n: b"Subject: " + b"x" * n,
+    "one folded field": lambda n: b"Subject: x\n" + b" y\n" * (n // 3),
+    "tiny parts": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * (n // 7),
+    "prefix boundaries": lambda n: b"".join(
+        b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * i, b"b" * i) for i in range(1, 40)
+    ) + b"--b" * 10 + b"\n--bbbbb" * (n // 8),
+    "hyphens": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"\n--" * (n // 3),
+    "one line of hyphens": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"-" * n,
+    "delimiters with padding": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + (b"--b" + b" " * 5000 + b"x\n") * (n // 5004),
+    "blank folds": lambda n: b"A: " + b"\n " * (n // 2),
+    "bare returns": lambda n: b"A: 1\r" * (n // 5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", HOSTILE)
+def test_hostile_shapes_cost_time_in_proportion(shape: str) -> None:
+    def seconds(size: int) -> float:
+        octets = HOSTILE[shape](size)
+        best = 9.0
+        for _ in range(3):
+            started = time.process_time()
+            message = mailpipe.parse(octets, limits=Limits(nesting_depth=100_000, part_count=10_000_000))
+            for _ in message.walk():
+                pass
+            message.header.get("x")
+            best = min(best, time.process_time() - started)
+        return best
+
+    small, large = seconds(150_000), seconds(1_200_000)
+    # eight times the input: quadratic cost would be sixty-four times; the floor keeps clock noise out
+    assert large <= 24 * max(small, 0.002)
+
+
+def test_parsing_a_large_attachment_copies_nothing() -> None:
+    octets = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\n\ntext\n--b\nContent-Type: application/octet-stream\n"
+        b"Content-Transfer-Encoding: base64\n\n" + b"QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAx\n" * 280_000 + b"--b--\n"
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        message = mailpipe.parse(octets)
+        assert len(list(message.walk())) == 3
+        assert tracemalloc.get_traced_memory()[1] < len(octets) // 100
+    finally:
+        tracemalloc.stop()
