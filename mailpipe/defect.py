@@ -7,10 +7,10 @@ Never here: what to do about it. A defect is a fact about the octets; the decisi
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     """How much a defect matters to whoever reads the message."""
 
     NOTE = "note"
@@ -63,7 +63,7 @@ DEFECTS: dict[str, DefectKind] = {
     "invalid-mime-version": _row(_N, "RFC 2045 4", "MIME-Version is not 1.0."),
     "unclosed-comment": _row(_N, "RFC 5322 3.2.2", "A comment is not closed."),
     "unclosed-quote": _row(_N, "RFC 5322 3.2.4", "A quoted string is not closed."),
-    "invalid-content-type": _row(_W, "RFC 2045 5.1", "Content-Type does not follow the syntax; text/plain is assumed."),
+    "invalid-content-type": _row(_W, "RFC 2045 5.1", "Content-Type does not follow the syntax; text/plain it is."),
     "invalid-disposition": _row(_W, "RFC 2183 2", "Content-Disposition does not follow the syntax."),
     "invalid-parameter": _row(_N, "RFC 2045 5.1", "A parameter does not follow the syntax."),
     "duplicate-parameter": _row(_W, "RFC 2045 5.1", "A parameter occurs twice; the first counts."),
@@ -73,11 +73,11 @@ DEFECTS: dict[str, DefectKind] = {
     "missing-boundary": _row(_E, "RFC 2046 5.1.1", "A multipart names no boundary."),
     "boundary-not-found": _row(_E, "RFC 2046 5.1.1", "The boundary of a multipart does not occur in it."),
     "missing-close-delimiter": _row(_W, "RFC 2046 5.1.1", "A multipart ends without its closing delimiter."),
-    "encoded-multipart": _row(_W, "RFC 2045 6.4", "A multipart has a transfer encoding other than 7bit, 8bit or binary."),
+    "encoded-multipart": _row(_W, "RFC 2045 6.4", "A multipart has a transfer encoding that hides its parts."),
     "encoded-message": _row(_N, "RFC 2046 5.2.1", "An enclosed message has a transfer encoding."),
     # bodies
-    "unknown-transfer-encoding": _row(_W, "RFC 2045 6.4", "The transfer encoding is unknown; the octets are left alone."),
-    "invalid-base64": _row(_W, "RFC 2045 6.8", "There are characters that are not of the base64 alphabet."),
+    "unknown-transfer-encoding": _row(_W, "RFC 2045 6.4", "The transfer encoding is unknown; the octets stay."),
+    "invalid-base64": _row(_W, "RFC 2045 6.8", "There are characters outside the base64 alphabet."),
     "truncated-base64": _row(_W, "RFC 2045 6.8", "The base64 body ends in the middle of a group."),
     "invalid-quoted-printable": _row(_W, "RFC 2045 6.7", "A \"=\" is not followed by two hexadecimal digits."),
     "invalid-uuencode": _row(_W, "POSIX uuencode", "A uuencoded block is damaged."),

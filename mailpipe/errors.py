@@ -29,6 +29,7 @@ verdicts, not exceptions; what is wrong with octets is a defect, not an exceptio
 """
 
 import errno
+from collections.abc import Sequence
 
 from mailpipe.status import EnhancedStatus
 
@@ -70,6 +71,7 @@ class SettingsError(ConfigError):
         line, column: place in the file, from 1; 0 where it is not known.
         expected: what would have been right, "" where the message says it all.
         nearest: the nearest valid name, None where nothing is near.
+        problems: every complaint about the file, one error each; this one alone where there is no other.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class SettingsError(ConfigError):
     ) -> None:
         self.message, self.file, self.key, self.line, self.column = message, file, key, line, column
         self.expected, self.nearest = expected, nearest
+        self.problems: tuple[SettingsError, ...] = (self,)
         place = file + (f":{line}:{column}" if line else "")
         text = ": ".join(piece for piece in (place, key, message) if piece)
         if expected:
@@ -85,6 +88,19 @@ class SettingsError(ConfigError):
         if nearest:
             text += f", did you mean {nearest!r}?"
         super().__init__(text)
+
+    @classmethod
+    def of_all(cls, problems: "Sequence[SettingsError]") -> "SettingsError":
+        """One error that says all of them, a line each, in the order of the file."""
+        ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
+        if len(ordered) == 1:
+            return ordered[0]
+        first = ordered[0]
+        whole = cls(first.message, file=first.file, key=first.key, line=first.line, column=first.column,
+                    expected=first.expected, nearest=first.nearest)
+        whole.problems = tuple(ordered)
+        whole.args = ("\n".join(str(problem) for problem in ordered),)
+        return whole
 
 
 class UnknownComponent(ConfigError):
@@ -131,6 +147,17 @@ class InputError(MailpipeError):
     def __init__(self, path: str, reason: str) -> None:
         self.path, self.reason = path, reason
         super().__init__(f"{path}: {reason}")
+
+    @classmethod
+    def from_os(cls, path: str, error: OSError) -> "InputError":
+        """The same trouble with the path and the remedy in its words."""
+        remedy = {
+            errno.ENOENT: "; check the path",
+            errno.ENOTDIR: "; check the path",
+            errno.EACCES: "; run as a user who may read it, or change its permissions",
+            errno.EPERM: "; run as a user who may read it, or change its permissions",
+        }.get(error.errno or 0, "")
+        return cls(path, f"cannot read: {error.strerror or error}{remedy}")
 
 
 class OutputError(MailpipeError):

@@ -12,7 +12,6 @@ raw octets above 127 around the words (UTF-8 first, else detected). A word witho
 
 import binascii
 import re
-from collections.abc import Callable
 from typing import Literal
 
 from mailpipe.codec import base64, charset
@@ -26,7 +25,11 @@ __all__ = ["decode", "decode_text", "encode", "needs_encoding", "words"]
 _WORD = re.compile(
     rb"=\?([!-)+->@-~]++)(?:\*[!->@-~]*+)?+\?([BbQq])\?([^?]*+(?:\?(?!=)[^?]*+)*+)\?=",
 )
+# The same for `sub`, where no payload may reach over the beginning of another word.
+_WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
+_HIGH = re.compile(rb"[\x80-\xff]")
 _LONGEST = 75
+_MOST_DETECTIONS = 4
 _BLANKS = b" \t\r\n"
 _Encoding = Literal["b", "q"]
 
@@ -43,35 +46,31 @@ def decode(octets: bytes, defects: list[Defect] | None = None) -> str:
     'aä b'
     """
     start = octets.find(b"=?")
-    if start < 0:
-        return _raw_reader(octets, defects)(octets)
-    stop = octets.rfind(b"?=") + 2
-    read_raw = _raw_reader(octets, defects)
+    if start < 0 and octets.isascii() and b"\x1b" not in octets:
+        return octets.decode("ascii")
+    field = _Field(octets, defects)
     pieces: list[str] = []
-    position = 0
-    label, runs, begin = b"", list[tuple[bytes, bytes]](), 0
-    for word in _WORD.finditer(octets, start, max(stop, start)):
+    runs: list[tuple[bytes, bytes]] = []
+    position, label, begin = 0, b"", 0
+    for word in _WORD.finditer(octets, max(start, 0), max(octets.rfind(b"?=") + 2, 0)) if start >= 0 else ():
         name, encoding, payload = word.groups()
         between = octets[position : word.start()]
-        if runs and between.strip(_BLANKS):
-            pieces.append(_decode_runs(label, runs, begin, defects))
+        is_adjacent = bool(runs) and not between.strip(_BLANKS)
+        if runs and not (is_adjacent and name == label):
+            pieces.append(field.read_words(label, runs, begin))
             runs = []
-            pieces.append(read_raw(between))
-        elif not runs:
-            pieces.append(read_raw(between))
-        elif name != label:
-            pieces.append(_decode_runs(label, runs, begin, defects))
-            runs = []
+        if between and not is_adjacent:
+            pieces.append(field.read_raw(between))
         if not runs:
             label, begin = name, word.start()
         runs.append((encoding, payload))
         position = word.end()
     if runs:
-        pieces.append(_decode_runs(label, runs, begin, defects))
-    rest = octets[position:]
-    if defects is not None and (odd := rest.find(b"=?")) >= 0 and rest.count(b"?", odd) > 2:
-        defects.append(Defect("invalid-encoded-word", position + odd))
-    pieces.append(read_raw(rest))
+        pieces.append(field.read_words(label, runs, begin))
+    if rest := octets[position:]:
+        pieces.append(field.read_raw(rest))
+        if defects is not None and (odd := rest.find(b"=?")) >= 0 and rest.count(b"?", odd) > 2:
+            defects.append(Defect("invalid-encoded-word", position + odd))
     return "".join(pieces)
 
 
@@ -89,54 +88,57 @@ def decode_text(text: str, defects: list[Defect] | None = None) -> str:
         return decode(text.encode("utf-8", "replace"), defects)
 
 
-def _raw_reader(octets: bytes, defects: list[Defect] | None) -> Callable[[bytes], str]:
-    """How octets outside encoded words are read; one answer for the whole field."""
-    known: list[str] = []
+class _Field:
+    """One field while it is decoded: what was found out about its charset, and how often chardet was asked."""
 
-    def read(piece: bytes) -> str:
-        if piece.isascii() and b"\x1b" not in piece:
-            return piece.decode("ascii")
-        try:
-            if not known and b"\x1b" not in piece:
-                return piece.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
-        if not known:
-            decoded = charset.decode_text(_WORD.sub(b"", octets) if octets is not piece else octets)
-            known.append(decoded.charset)
-            if defects is not None and not octets.isascii():
-                first = next(offset for offset, octet in enumerate(octets) if octet > 127)
-                defects.append(Defect("eight-bit-header", first, decoded.charset))
-            if octets is piece:
-                return decoded.text
-        return charset.decode_text(piece, known[0]).text
+    __slots__ = ("_asked", "_charset", "_defects", "_octets")
 
-    return read
+    def __init__(self, octets: bytes, defects: list[Defect] | None) -> None:
+        self._octets, self._defects = octets, defects
+        self._charset, self._asked = "", 0
+
+    def read_raw(self, piece: bytes) -> str:
+        """Octets outside encoded words: ASCII, UTF-8, or one detected charset for the whole field."""
+        if b"\x1b" not in piece:
+            try:
+                return piece.decode("utf-8") if not self._charset else piece.decode("ascii")
+            except UnicodeDecodeError:
+                pass
+        if not self._charset:
+            # Detection is surer with all that the field has.
+            self._charset = charset.decode_text(_WORD_HERE.sub(b"", self._octets) or piece).charset
+            if self._defects is not None and (high := _HIGH.search(self._octets)):
+                self._defects.append(Defect("eight-bit-header", high.start(), self._charset))
+        return charset.decode_text(piece, self._charset, may_detect=False).text
+
+    def read_words(self, label: bytes, runs: list[tuple[bytes, bytes]], begin: int) -> str:
+        """Adjacent words of one charset: joined as octets, so that split characters come together."""
+        defects = self._defects
+        if len(runs) == 1:
+            encoding, payload = runs[0]
+            octets = _from_b([payload], begin, defects) if encoding in b"Bb" else binascii.a2b_qp(payload, header=True)
+        else:
+            octets = _joined(runs, begin, defects)
+        problems: list[Defect] = []
+        # LIMIT: a field of many words under wrong labels would ask chardet for each of them.
+        text = charset.text_of(octets, label.decode("ascii"), problems, may_detect=self._asked < _MOST_DETECTIONS)
+        if problems:
+            self._asked += 1
+            if defects is not None:
+                defects.extend([Defect(problem.code, begin, problem.detail) for problem in problems])
+        return text
 
 
-def _decode_runs(label: bytes, runs: list[tuple[bytes, bytes]], begin: int, defects: list[Defect] | None) -> str:
-    """The text of adjacent words of one charset: joined as octets, so that split characters come together."""
-    if len(runs) == 1:
-        encoding, payload = runs[0]
-        octets = _from_b([payload], begin, defects) if encoding in b"Bb" else _from_q(payload)
-    else:
-        pieces: list[bytes] = []
-        group: list[bytes] = []
-        last = b""
-        for encoding, payload in runs:
-            kind = b"b" if encoding in b"Bb" else b"q"
-            if group and kind != last:
-                pieces.append(_from_b(group, begin, defects) if last == b"b" else _from_q(b"".join(group)))
-                group = []
-            group.append(payload)
-            last = kind
-        pieces.append(_from_b(group, begin, defects) if last == b"b" else _from_q(b"".join(group)))
-        octets = b"".join(pieces)
-    problems: list[Defect] | None = None if defects is None else []
-    text = charset.text_of(octets, label.decode("ascii"), problems)
-    if problems and defects is not None:
-        defects.extend([Defect(problem.code, begin, problem.detail) for problem in problems])
-    return text
+def _joined(runs: list[tuple[bytes, bytes]], begin: int, defects: list[Defect] | None) -> bytes:
+    """The octets of adjacent words, decoded as long as the encoding stays the same."""
+    pieces: list[bytes] = []
+    group: list[bytes] = []
+    for index, (encoding, payload) in enumerate(runs):
+        group.append(payload)
+        if index + 1 == len(runs) or runs[index + 1][0].lower() != encoding.lower():
+            pieces.append(_from_b(group, begin, defects) if encoding in b"Bb" else _from_q(b"".join(group)))
+            group = []
+    return b"".join(pieces)
 
 
 def _from_q(payload: bytes) -> bytes:

@@ -158,6 +158,7 @@ def _table() -> dict[str, str]:
     for alias, codec in aliases.items():
         if codec in CODECS:
             table[_squeezed(alias)] = codec
+    table |= {f"ibm{codec[2:]}": codec for codec in CODECS if codec.startswith("cp")}
     for codec, labels in _MEANT.items():
         for label in labels.split():
             table[_squeezed(label)] = codec
@@ -180,7 +181,7 @@ def codec_name(label: str) -> str | None:
     lowered = label[:200].lower()
     if found := _CODEC_OF.get(_squeezed(lowered)):
         return found
-    lowered = lowered.rpartition("charset=")[2].rpartition("charset")[2].strip(" \t\r\n\"'=:;,.<>()[]\\")
+    lowered = (lowered.rpartition("charset=")[2] or lowered).removeprefix("charset").strip(" \t\r\n\"'=:;,.<>()[]\\")
     for piece in (lowered, re.split(r"[\s\"'*;,()<>/\\]", lowered, maxsplit=1)[0]):
         squeezed = _squeezed(piece)
         if found := _CODEC_OF.get(squeezed):

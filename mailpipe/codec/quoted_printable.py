@@ -44,10 +44,10 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
         encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
     encoded = _without_trailing_blanks(encoded)
     decoded = binascii.a2b_qp(encoded)
-    # a2b_qp takes "==" for one "="; any "=" in what it gives must have been written "=3D".
-    if b"=" in decoded and (
-        b"==" in encoded or decoded.count(b"=") != encoded.count(b"=3D") + encoded.count(b"=3d")
-    ) and _STRAY.search(encoded):
+    # An escape gives two octets less, a soft line break two or three; a stray "=" gives less than that away, and
+    # a2b_qp takes "==" for one "=".
+    expected = len(encoded) - 2 * encoded.count(b"=") - (encoded.count(b"=\r\n") if b"\r" in encoded else 0)
+    if len(decoded) != expected and _STRAY.search(encoded):
         if defects is not None:
             place = _STRAY.search(octets) or _STRAY.search(encoded)
             assert place is not None

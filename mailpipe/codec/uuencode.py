@@ -100,7 +100,11 @@ def _read(octets: bytes, begin: re.Match[bytes]) -> Block | None:
             break
         if len(symbols) < (size * 4 + 2) // 3 and not defects:
             defects.append(Defect("invalid-uuencode", position, "short line"))
-        pieces.append(binascii.a2b_uu(line[1][: need + 1]))
+        try:
+            # Exactly the symbols that the size asks for: a2b_uu refuses bits beyond them.
+            pieces.append(binascii.a2b_uu(line[1][: (size * 4 + 5) // 3]))
+        except binascii.Error:
+            break
         position = line.end()
     if not pieces:
         return None

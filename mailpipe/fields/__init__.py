@@ -21,7 +21,8 @@ from mailpipe.fields.mailing_list import ListId, ListUrls
 from mailpipe.fields.message_id import MessageId, MessageIdList
 from mailpipe.fields.mime import Languages, MimeVersion, TokenValue
 from mailpipe.fields.parameter import Parameters
-from mailpipe.fields.registry import FieldKind, Occurrence, occurrence, parse, register_field, render
+from mailpipe.fields.registry import FieldKind, Occurrence, occurrence, parse, register_field
+from mailpipe.fields.rendering import render
 from mailpipe.fields.trace import Received, ReturnPath
 from mailpipe.fields.unstructured import Text
 from mailpipe.fields.value import FieldValue, Unparsed

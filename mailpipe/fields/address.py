@@ -25,11 +25,12 @@ from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, Token, tokens, unescap
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 _DOT_ATOM = rf"{_ATEXT}++(?:\.{_ATEXT}++)*+"
+_W = r"[ \t\r\n]*+"
 _DOT_ATOM_TEXT = re.compile(_DOT_ATOM)
 _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*+")
 _ORDINARY = re.compile(
-    rf"[ \t]*+(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+))[ \t]*+<({_DOT_ATOM}@{_DOT_ATOM})>"
-    rf"|({_DOT_ATOM}@{_DOT_ATOM})(?:[ \t]*+\(([^()\\\r\n]*+)\))?)[ \t]*+(?:,|\Z)"
+    rf"{_W}(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+)){_W}<({_DOT_ATOM}@{_DOT_ATOM})>"
+    rf"|({_DOT_ATOM}@{_DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
 )
 _UNSAFE = re.compile(r"[\x00-\x20\x7f<>(),;:\"\\]")
 _BLANKS = re.compile(r"[ \t\r\n]++")
@@ -211,24 +212,21 @@ def parse(body: bytes) -> AddressList:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         return _parse_any(body)
+    if "\x1b" in text:
+        return _parse_any(body)
     members: list[Mailbox | Group] = []
     position, length = 0, len(text.rstrip())
     match = _ORDINARY.match
     while position < length:
         found = match(text, position)
         if found is None:
-            folded = text.find("\n", position, position + 4)
-            if folded < 0 or not members:
-                return _parse_any(body)
-            # A fold after a comma is as ordinary as a blank.
-            position = folded + 1
-            found = match(text, position)
-            if found is None:
-                return _parse_any(body)
+            return _parse_any(body)
         quoted, phrase, angle, plain, comment = found.groups()
         name = quoted or phrase or comment
         if name:
-            name = _decode_phrase(name) if "=?" in name or "\x1b" in name else " ".join(name.split()) or None
+            if not quoted and "  " in name:
+                name = " ".join(name.split())
+            name = _decode_phrase(name) if "=?" in name else name.strip()
         members.append(_make_mailbox(name or None, angle or plain))
         position = found.end()
     return _make_list(tuple(members), ())
@@ -385,6 +383,12 @@ class _Reader:
         angle, self.angle = self.angle or [], None
         name, self.name = self.name, None
         address = _address_text(angle)
+        if address[-1:] == ":" and "@" not in address:
+            # QUIRK: "<undisclosed-recipients:;>"
+            self._defect("invalid-address", end, one_line(address))
+            self._flush_loose()
+            self.members.append(Group(address[:-1]))
+            return
         if not address.rpartition("@")[0] or address[-1] == "@":
             self._defect("invalid-address", end, one_line(address))
             if not address and name is None:
@@ -455,9 +459,11 @@ def _runs(words: list[Token]) -> list[tuple[list[Token], bool]]:
     has_at, end, ties = False, -1, False
     for token in words:
         is_at = token.kind is SPECIAL and token.text == "@"
-        if run and token.start > end and not (ties or is_at or token.text[:1] == "."):
-            runs.append((run, has_at))
-            run, has_at = [], False
+        if run and not (ties or is_at or token.text[:1] == "."):
+            # QUIRK: '"Ann"ann@example.org' lacks its angle brackets, not a dot.
+            if token.start > end or run[-1].kind is QUOTED:
+                runs.append((run, has_at))
+                run, has_at = [], False
         run.append(token)
         has_at = has_at or is_at
         end, ties = token.end, is_at or token.text[-1:] == "."

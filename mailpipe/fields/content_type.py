@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
-from mailpipe.fields.parameter import NO_PARAMETERS, Parameters, make_parameters
+from mailpipe.fields.parameter import NO_LANGUAGES, NO_PARAMETERS, Parameters, make_parameters
 from mailpipe.fields.parameter import parse as parse_parameters
 from mailpipe.fields.value import FieldValue, one_line, quick_maker
 from mailpipe.wire.lexer import comment_end
@@ -26,9 +26,9 @@ _ORDINARY = re.compile(
     rb"(?:;[ \t\r\n]*+([A-Za-z-]++)=(?:\"([^\"\\\x80-\xff\x1b\r\n]*+)\"|([A-Za-z0-9_.:/+-]++)))?;?[ \t\r\n]*+\Z"
     % (_SIGNS, _SIGNS)
 )
-_TOKEN_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"
-_TOKEN = re.compile(rf"{_TOKEN_SIGNS}++")
-_MEDIA_TYPE = re.compile(rf"({_TOKEN_SIGNS}++)[ \t\r\n]*+/[ \t\r\n]*+({_TOKEN_SIGNS}++)")
+_WORD_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"
+_TOKEN = re.compile(rf"{_WORD_SIGNS}++")
+_MEDIA_TYPE = re.compile(rf"({_WORD_SIGNS}++)[ \t\r\n]*+/[ \t\r\n]*+({_WORD_SIGNS}++)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _read(body: bytes) -> ContentType:
     value = token if quoted is None else quoted
     if b"=?" in value:
         return _read_any(body)
-    params = make_parameters({name.decode("ascii").lower(): value.decode("ascii")}, {})
+    params = make_parameters({name.decode("ascii").lower(): value.decode("ascii")}, NO_LANGUAGES)
     return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), params, ())
 
 

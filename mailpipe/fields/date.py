@@ -19,6 +19,9 @@ from mailpipe.defect import Defect
 from mailpipe.fields.value import FieldValue, one_line, quick_maker
 from mailpipe.wire.lexer import comment_end
 
+# The class below has a field named datetime, which hides the type from its methods.
+Moment = datetime
+
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
 _ORDINARY_MONTHS = {name.capitalize().encode(): number for name, number in _MONTHS.items()}
@@ -35,7 +38,7 @@ _ZONE_HOURS = {
 _W = rb"[ \t\r\n]++"
 _ORDINARY = re.compile(
     rb"[ \t\r\n]*+(?:[A-Z][a-z][a-z],%b)?(\d\d?)%b([A-Z][a-z][a-z])%b([12]\d\d\d)%b(\d\d):(\d\d):(\d\d)%b"
-    rb"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?:%b\([^()\\\r\n]*+\))?[ \t\r\n]*+\Z" % (_W, _W, _W, _W, _W, _W)
+    rb"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?:%b\([^()\\\r\n]*+\))*+[ \t\r\n]*+\Z" % (_W, _W, _W, _W, _W, _W)
 )
 _ZONES: dict[bytes, tuple[timezone, str, tuple[Defect, ...]]] = {}
 _PIECE = re.compile(
@@ -72,7 +75,7 @@ class DateTime(FieldValue):
         return self.zone == "-0000" or _offset(self.zone) is None
 
     @classmethod
-    def of(cls, moment: datetime) -> "DateTime":
+    def of(cls, moment: Moment) -> "DateTime":
         """A moment for a composed field; one without a zone gets "-0000"."""
         return cls(moment, render(moment)[-5:].decode("ascii"))
 
@@ -135,8 +138,7 @@ def _offset(zone: str) -> timedelta | None:
         if not digits.isdecimal() or len(digits) > 4:
             return None
         number = int(digits) if len(digits) > 2 else int(digits) * 100
-        # No zone is farther from Greenwich than 14 hours; some mailers write impossible ones.
-        if number % 100 > 59 or number > 1500:
+        if number % 100 > 59 or number > 2359:
             return None
         offset = timedelta(hours=number // 100, minutes=number % 100)
         return -offset if zone[0] == "-" else offset
@@ -264,13 +266,12 @@ def _read(text: str) -> tuple[datetime | None, str, bool]:
     if day is None or month is None or year is None or pieces.clock is None:
         return None, pieces.zone, False
     number = int(year)
-    if len(year) <= 2:
+    if number < 1000:
+        # RFC 5322 section 4.3. QUIRK: "0102" is a year 2002 counted from 1900 too.
         number += 2000 if number < 50 else 1900
-    elif len(year) == 3:
-        number += 1900
-    if not 1 < number < 9999:
+    if number > 9998:
         return None, pieces.zone, False
-    return _moment(number, month, day, pieces, len(year) != 4)
+    return _moment(number, month, day, pieces, int(year) < 1000)
 
 
 def _moment(year: int, month: int, day: int, pieces: _Pieces, is_short: bool) -> tuple[datetime | None, str, bool]:

@@ -12,9 +12,13 @@ from dataclasses import dataclass, field
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.fields.address import render_phrase
-from mailpipe.fields.value import FieldValue, one_line, read_text
+from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
 from mailpipe.wire.lexer import QUOTED, tokens, unescape
 
+_ORDINARY = re.compile(rb"[ \t]*+<([!-;=?-~]++)>[ \t\r\n]*+\Z")
+_ORDINARY_ID = re.compile(
+    rb"[ \t]*+(?:\"([ !#-\[\]-~]*+)\"|([A-Za-z0-9!#$%&'*+/^_`{|}~ -]*+))[ \t]*+<([!-;=?-~]++)>[ \t\r\n]*+\Z"
+)
 _ANGLE = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"[ \t\r\n]++")
 _BARE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*+:[^\s<>,]++")
@@ -66,12 +70,19 @@ class ListId(FieldValue):
         return b"%b %b" % (render_phrase(self.description), octets) if self.description else octets
 
 
+_make = quick_maker(ListUrls)
+_make_id = quick_maker(ListId)
+
+
 def parse(body: bytes) -> ListUrls:
     """The URLs of a List-* field. Never raises; linear in the length of the body.
 
     >>> parse(b" NO (posting is not allowed)").is_no
     True
     """
+    found = _ORDINARY.match(body)
+    if found is not None:
+        return _make((found[1].decode("ascii"),), False, ())
     defects: list[Defect] = []
     text = read_text(body, defects)
     urls = tuple(url for url in (_BLANK.sub("", each) for each in _ANGLE.findall(text)) if url)
@@ -86,6 +97,11 @@ def parse(body: bytes) -> ListUrls:
 
 def parse_id(body: bytes) -> ListId:
     """List-Id. Never raises; a body without angle brackets is taken for the identifier itself."""
+    found = _ORDINARY_ID.match(body)
+    if found is not None:
+        before = (found[1] or found[2] or b"").decode("ascii").strip()
+        if "=?" not in before:
+            return _make_id(found[3].decode("ascii"), " ".join(before.split()) or None, ())
     defects: list[Defect] = []
     text = read_text(body, defects).strip()
     start = text.rfind("<")

@@ -79,6 +79,7 @@ class Languages(FieldValue):
         return str(self).encode("ascii", "replace")
 
 
+_ONE_DOT_ZERO = MimeVersion(1, 0)
 _make_token = quick_maker(TokenValue)
 
 
@@ -121,6 +122,8 @@ def parse_transfer_encoding(body: bytes) -> TokenValue:
 
 def parse_version(body: bytes) -> MimeVersion:
     """MIME-Version with its comments dropped; "1.0" is assumed where no version can be read. Never raises."""
+    if body.strip() == b"1.0":
+        return _ONE_DOT_ZERO
     defects: list[Defect] = []
     text = without_comments(body, defects).replace(" ", "")
     found = re.match(r"(\d{1,4})\.(\d{1,4})(?!\d)", text)

@@ -23,6 +23,10 @@ from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.wire.lexer import comment_end
 
 _NAME_SIGNS = r"[^\x00-\x20\x7f()<>@,;:\\\"/\[\]?=]"
+_ORDINARY = re.compile(
+    r"[ \t\r\n]*+;[ \t\r\n]*+([A-Za-z][A-Za-z0-9-]*+)=[ \t]*+"
+    r"(?:\"([ !#-\[\]-~]*+)\"|([A-Za-z0-9!#$&+.^_`{|}~/:@-]++))(?=;|[ \t\r\n]*+(?:;|\Z))(?:[ \t\r\n]*+;?[ \t\r\n]*+\Z)?"
+)
 _NAME = re.compile(rf"({_NAME_SIGNS}++)[ \t\r\n]*+=[ \t\r\n]*+")
 _BARE_NAME = re.compile(rf"{_NAME_SIGNS}++")
 _QUOTED = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
@@ -102,7 +106,8 @@ class Parameters(Mapping[str, str]):
         )
 
 
-NO_PARAMETERS = Parameters({}, {})
+NO_LANGUAGES: Mapping[str, str] = {}
+NO_PARAMETERS = Parameters({}, NO_LANGUAGES)
 make_parameters = quick_maker(Parameters)
 
 
@@ -159,8 +164,23 @@ def parse(text: str, defects: list[Defect] | None = None, start: int = 0) -> Par
         defects: a list that takes what is wrong.
         start: where the first ";" is sought.
     """
-    reader = _Reader(text, [] if defects is None else defects)
-    return reader.read(start)
+    entries: dict[str, str] = {}
+    position, length = start, len(text)
+    match = _ORDINARY.match
+    while position < length:
+        found = match(text, position)
+        if found is None:
+            break
+        name, quoted, token = found.groups()
+        value = token if quoted is None else quoted
+        name = name.lower()
+        if "=?" in value or name in entries or len(entries) >= DEFAULT_LIMITS.parameter_count:
+            break
+        entries[name] = value
+        position = found.end()
+    else:
+        return make_parameters(entries, NO_LANGUAGES)
+    return _Reader(text, [] if defects is None else defects).read(start)
 
 
 class _Reader:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailpipe.defect import Defect
-from mailpipe.errors import ComposeError
 from mailpipe.fields import (
     address,
     authentication,
@@ -130,32 +129,6 @@ def parse(name: str, body: bytes) -> FieldValue:
     return parser(body)
 
 
-def render(name: str, text: str) -> bytes:
-    r"""The octets of a composed field's body for text that a person or a program wrote, not folded.
-
-    Addresses and phrases keep their syntax and get encoded words where ASCII does not do; addresses themselves stay
-    UTF-8 (RFC 6532). In an unstructured field everything may be encoded.
-
-    Args:
-        name: the field's name, in any case.
-        text: the value as it should be read.
-
-    Raises:
-        ComposeError: the text has a line end or a NUL, which would start another field.
-
-    >>> render("To", "Jörg <j@example.org>"), render("Subject", "Grüße")
-    (b'=?utf-8?q?J=C3=B6rg?= <j@example.org>', b'=?utf-8?q?Gr=C3=BC=C3=9Fe?=')
-    """
-    if "\r" in text or "\n" in text or "\0" in text:
-        raise ComposeError(f"the text for {name!r} holds a line end or a NUL (RFC 5322 section 2.2)")
-    row = kind(name)
-    if row.parse is unstructured.parse:
-        return unstructured.render(text)
-    if text.isascii():
-        return text.encode("ascii")
-    return row.parse(text.encode("utf-8", "replace")).render()
-
-
 def kind(name: str) -> FieldKind:
     """The row of a name; an unstructured one, to occur any number of times, where the table has none."""
     found = _TABLE.get(name.lower())
@@ -168,9 +141,9 @@ def occurrence(name: str) -> Occurrence:
     return found.occurrence if found is not None else _ANY
 
 
-def required() -> tuple[str, ...]:
-    """The fields without which no message is complete (RFC 5322 section 3.6), in lower case."""
-    return tuple(key for key, row in _TABLE.items() if row.occurrence.is_required)
+def required_names() -> tuple[str, ...]:
+    """The fields without which no message is complete (RFC 5322 section 3.6), as they are usually written."""
+    return tuple(row.name for row in _TABLE.values() if row.occurrence.is_required)
 
 
 def spelling(name: str) -> str:

@@ -1,6 +1,6 @@
 """Text that a person wrote as the octets of a field's body: encoded words where they may stand (RFC 2047 section 5).
 
-    render("Subject", "Grüße")                    # b"=?utf-8?q?Gr=C3=BC=C3=9Fe?="
+    render("Subject", "Grüße")                    # b"=?utf-8?b?R3LDvMOfZQ==?="
     render("To", "Änne <a@example.org>")          # b"=?utf-8?b?w4RubmU=?= <a@example.org>"
 
 Never here: folding, and typed values; those render themselves.
@@ -10,7 +10,14 @@ from mailpipe.codec import encoded_word
 from mailpipe.errors import ComposeError
 from mailpipe.fields import registry
 from mailpipe.fields.address import AddressList
+from mailpipe.fields.content_disposition import ContentDisposition
+from mailpipe.fields.content_type import ContentType
+from mailpipe.fields.keywords import Keywords
+from mailpipe.fields.mailing_list import ListId
 from mailpipe.fields.unstructured import Text
+
+# What these values render says everything that was read into them, and in ASCII where there is a way.
+_SAYS_ALL = (AddressList, Keywords, ContentType, ContentDisposition, ListId)
 
 
 def render(name: str, text: str) -> bytes:
@@ -30,4 +37,6 @@ def render(name: str, text: str) -> bytes:
     if text.isascii():
         return octets.strip(b" \t")
     value = registry.parse(name, octets)
-    return value.render() if isinstance(value, AddressList) and value.members else octets
+    if isinstance(value, AddressList) and not value.members:
+        return octets
+    return value.render() if isinstance(value, _SAYS_ALL) else octets

@@ -20,19 +20,22 @@ from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, 
 
 _W = r"[ \t\r\n]++"
 _COMMENT = r"\(([^()\\]*+(?:\([^()\\]*+\)[^()\\]*+)*+)\)"
-_HOST = r"([^ \t\r\n;()<>\"]++)"
+_Z = r"[ \t\r\n]*+"
+_SIGN = r"[^ \t\r\n;()<>\"]"
+_HOST = rf"({_SIGN}++)"
+_MORE = r"((?:[ \t\r\n]*+\([^()\\]*+(?:\([^()\\]*+\)[^()\\]*+)*+\))*+)"
 _ORDINARY = re.compile(
-    rf"[ \t\r\n]*+(?:{_COMMENT}{_W})?"
-    rf"(?:from{_W}{_HOST}{_W}(?:(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT}){_W})?)?"
-    rf"by{_W}{_HOST}(?:{_W}{_COMMENT})?"
-    rf"(?:{_W}via{_W}{_HOST})?"
-    rf"(?:{_W}with{_W}{_HOST}(?:{_W}{_COMMENT})?)?"
-    rf"(?:{_W}id{_W}{_HOST})?"
-    rf"(?:{_W}for{_W}(?:<([^ \t\r\n;()<>\"]++)>|([^ \t\r\n;()<>\"]++)))?"
-    rf"(?:{_W}{_COMMENT})?[ \t\r\n]*+;"
+    rf"{_Z}(?:{_COMMENT})?{_Z}"
+    rf"(?:from{_W}({_SIGN}++(?:{_W}(?!by\b|\[){_SIGN}++)*+)?{_Z}(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT})?{_MORE}{_Z})?"
+    rf"(?:by{_W}{_HOST}{_Z}(?:{_COMMENT})?{_MORE}{_Z})?"
+    rf"(?:via{_W}{_HOST}{_Z})?"
+    rf"(?:with{_W}({_SIGN}++(?:{_W}(?!(?:id|for|via|as)\b){_SIGN}++)*+){_MORE}{_Z})?"
+    rf"(?:id{_W}<?{_HOST}>?{_MORE}{_Z})?"
+    rf"(?:for{_W}<?{_HOST}>?{_MORE}{_Z})?;"
 )
+_EVERY_COMMENT = re.compile(_COMMENT)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
-_IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|^([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
+_IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
 _LATE_DATE = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d")
 _SHORT = 65_536  # LIMIT: no host writes more about one hop; the rest is not read
 
@@ -70,7 +73,7 @@ class Received(FieldValue):
     @property
     def ip(self) -> str | None:
         """The address of the client's host, from what the server found out, else from what the client said."""
-        for text in (self.from_comment, self.from_):
+        for text in (self.from_comment, *self.comments, self.from_):
             if text and (found := _IP.search(text)):
                 return found[1] or found[2]
         return None
@@ -145,18 +148,26 @@ def parse_received(body: bytes) -> Received:
     if found is None:
         return _parse_any(body)
     (
-        first, from_, literal, from_comment, by, by_comment, via, with_, with_comment, id_, for_, bare, last,
+        first, from_, literal, from_comment, more_1, by, by_comment, more_2, via, with_, more_3, id_, more_4,
+        for_, more_5,
     ) = found.groups()  # fmt: skip
     moment = date.parse(body[found.end() :])
-    comments = (
-        () if first is None and with_comment is None and last is None
-        else tuple([each for each in (first, with_comment, last) if each is not None])
-    )  # fmt: skip
+    comments: tuple[str, ...] = ()
+    if first or more_1 or more_2 or more_3 or more_4 or more_5:
+        every = " ".join([piece for piece in (more_1, more_2, more_3, more_4, more_5) if piece])
+        found_comments = ([first] if first else []) + _EVERY_COMMENT.findall(every)
+        comments = tuple([" ".join(each.split()) for each in found_comments])
+    if from_comment is not None and "\n" in from_comment:
+        from_comment = " ".join(from_comment.split())
+    if with_ is not None and "\n" in with_:
+        with_ = " ".join(with_.split())
+    if from_ is not None and "\n" in from_:
+        from_ = " ".join(from_.split())
     defects: tuple[Defect, ...] = ()
     if moment.datetime is None:
         defects = (Defect("invalid-received", found.end(), "it has no date"),)
     return _make(
-        from_, literal or from_comment, by, by_comment, via, with_, id_, for_ or bare, comments,
+        from_, literal or from_comment, by, by_comment, via, with_, id_, for_, comments,
         moment.datetime, defects,
     )  # fmt: skip
 

@@ -60,7 +60,7 @@ def parse(body: bytes) -> Text:
 def render(text: str) -> bytes:
     """The octets of unstructured text in a composed field, not folded (RFC 2047 section 5).
 
-    >>> render("plain"), render("Größe")
-    (b'plain', b'=?utf-8?q?Gr=C3=B6=C3=9Fe?=')
+    >>> render("plain"), render("Größe aus Bonn")
+    (b'plain', b'=?utf-8?q?Gr=C3=B6=C3=9Fe_aus_Bonn?=')
     """
     return encoded_word.encode(text) if encoded_word.needs_encoding(text) else text.encode("ascii")

@@ -59,16 +59,16 @@ def leaf(
     """
     typed = ContentType.of(content_type) if isinstance(content_type, str) else content_type
     text = typed.type == "text" if is_text is None else is_text
-    token = encoding or transfer.choose(octets, domain, is_text=text)  # type: ignore[arg-type]
+    coding = encoding or transfer.choose(octets, domain, is_text=text)  # type: ignore[arg-type]
     fields = [Field.compose("Content-Type", typed, line_end)]
-    if token != "7bit":
-        fields.append(Field.compose("Content-Transfer-Encoding", token, line_end))
+    if coding != "7bit":
+        fields.append(Field.compose("Content-Transfer-Encoding", coding, line_end))
     if filename is not None or disposition is not None:
         made = ContentDisposition.of(disposition or "attachment").with_param("filename", filename)
         fields.append(Field.compose("Content-Disposition", made, line_end))
     if content_id is not None:
         fields.append(Field.compose("Content-ID", f"<{content_id}>".encode(), line_end))
-    body = transfer.encode(octets, token, is_text=text, line_end=line_end)
+    body = transfer.encode(octets, coding, is_text=text, line_end=line_end)
     return kind._composed(Header(fields), (line_end, body), children=())
 
 
@@ -182,8 +182,12 @@ def message(
     ]
     made += [Field.compose(name, value, line_end) for name, value in fields]
     made.append(Field.compose("MIME-Version", b"1.0", line_end))
-    bodies = [_text(content, subtype, line_end) for content, subtype in ((text, "plain"), (html, "html")) if content is not None]
-    body = bodies[0] if len(bodies) == 1 else multipart("alternative", bodies, line_end=line_end) if bodies else _text("", "plain", line_end)
+    contents = ((text, "plain"), (html, "html"))
+    bodies = [_text(content, subtype, line_end) for content, subtype in contents if content is not None]
+    if len(bodies) > 1:
+        body = multipart("alternative", bodies, line_end=line_end)
+    else:
+        body = bodies[0] if bodies else _text("", "plain", line_end)
     if attachments:
         body = multipart("mixed", [body, *attachments], line_end=line_end)
     header = Header([*made, *body.header])

@@ -176,13 +176,13 @@ def _with_content(header: Header, content: Sequence[Field], line_end: bytes) -> 
             place = len(kept) if place < 0 else place
         else:
             kept.append(field)
-    if kept and not kept[-1].raw.endswith((b"\n", b"\r")):
-        kept[-1] = Field(kept[-1].raw + line_end)
     place = len(kept) if place < 0 else place
-    content = [field if field.raw.endswith((b"\n", b"\r")) else Field(field.raw + line_end) for field in content]
-    if content and "mime-version" not in header:
-        content.insert(0, Field.compose("MIME-Version", b"1.0", line_end))
-    return Header([*kept[:place], *content, *kept[place:]])
+    added = list(content)
+    if added and "mime-version" not in header:
+        added.insert(0, Field.compose("MIME-Version", b"1.0", line_end))
+    if added and not added[-1].raw.endswith((b"\n", b"\r")):
+        added[-1] = Field(added[-1].raw + line_end)
+    return header.with_fields([*kept[:place], *added, *kept[place:]])
 
 
 # -- layouts

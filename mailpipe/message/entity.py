@@ -10,6 +10,7 @@ Never here: edits of the tree (`edit`), and what only the top of a tree has (`me
 """
 
 import io
+import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
@@ -328,26 +329,29 @@ class Entity(Node):
             return None, None
         body, boundary = self.raw_body, b"--" + (self.content_type.boundary or "").encode("utf-8", "surrogateescape")
         parts = self.parts
+        before, after = body, body
         if not parts:
-            return body, b""
-        if self._document is not None and parts[0]._document is self._document:
+            closing = re.search(rb"(?:\A|[\r\n])" + re.escape(boundary) + rb"--[ \t]*+(?:[\r\n]|\Z)", body)
+            if closing is None:
+                return body, b""
+            before, after = body[: closing.end()], body[closing.start() :]
+        elif self._document is not None and parts[0]._document is self._document:
             octets = self._document.octets
             before = octets[self._body_start : parts[0]._start]
             after = octets[parts[-1]._stop : self._stop]
         else:
             sizes = [len(piece) for piece in self._layout]
             places = [place for place, piece in enumerate(self._layout) if isinstance(piece, Entity)]
-            if not places:
-                return b"", b""
-            after = body[sum(sizes[1 : places[-1] + 1]) :]
-            before = body[: sum(sizes[1 : places[0]])]
+            if places:
+                after = body[sum(sizes[1 : places[-1] + 1]) :]
+                before = body[: sum(sizes[1 : places[0]])]
         before = before[: max(before.rfind(boundary), 0)]
-        closing = after.find(boundary + b"--")
-        if closing < 0:
+        closing_at = after.find(boundary + b"--")
+        if closing_at < 0:
             after = b""
         else:
-            line = after.find(b"\n", closing)
-            line = line if line >= 0 else after.find(b"\r", closing)
+            line = after.find(b"\n", closing_at)
+            line = line if line >= 0 else after.find(b"\r", closing_at)
             after = after[line + 1 :] if line >= 0 else b""
         return _without_last_line_end(before), after
 
@@ -379,6 +383,13 @@ class Entity(Node):
         return transfer.open_decoded(self.raw_body, self.transfer_encoding)
 
     @property
+    def structural_defects(self) -> tuple[tuple[str, int], ...]:
+        """What the scan found wrong with this entity itself: codes, with offsets in the parsed source."""
+        if self._content_type is None:
+            self._grow()
+        return self._faults
+
+    @property
     def defects(self) -> tuple[Defect, ...]:
         """Everything that is wrong with it and below it, by offset."""
         # a table of checks that most readers of a message never need
@@ -387,6 +398,25 @@ class Entity(Node):
         return inspect(self)
 
     # -- changing
+
+    def with_octets(self, octets: bytes, encoding: str, *, header: Header | None = None, is_text: bool) -> Self:
+        """The same leaf with other content.
+
+        Args:
+            octets: the content, not encoded.
+            encoding: the transfer encoding to write it in; the field is set.
+            header: the fields to go with it; by default its own.
+            is_text: whether line ends in the content are line ends.
+
+        Raises:
+            ComposeError: the encoding cannot be written.
+        """
+        header = header if header is not None else self.header
+        line_end = header.line_end
+        if encoding != "7bit" or "content-transfer-encoding" in header:
+            header = header.with_field("Content-Transfer-Encoding", encoding)
+        body = transfer.encode(octets, encoding, is_text=is_text, line_end=line_end)
+        return type(self)._composed(header, (self._body_layout()[0] or line_end, body), children=())
 
     def with_header(self, header: "Header | str", value: "str | bytes | FieldValue | None" = None) -> Self:
         """The same body under another header.

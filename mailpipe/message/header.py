@@ -23,9 +23,10 @@ _SEARCHES = 6
 class Header:
     """Ordered, case-insensitive, multi-valued. Frozen: `with_…` and `without` give new ones."""
 
-    __slots__ = ("_block", "_fields", "_grammar", "_index", "_limit", "_raws", "_searches", "_start")
+    __slots__ = ("_block", "_fields", "_grammar", "_index", "_limit", "_prefix", "_raws", "_searches", "_start")
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
+        self._prefix = b""
         self._fields: list[Field] | None = list(fields)
         self._raws: list[bytes] | None = [field.raw for field in self._fields]
         self._block: bytes | None = None
@@ -37,14 +38,18 @@ class Header:
     @classmethod
     def _received(cls, block: bytes, start: int, grammar: Grammar, limit: int) -> "Header":
         header = cls.__new__(cls)
+        header._prefix = b""
+        if block.startswith((b"From ", b">From ")):  # an mbox separator (RFC 4155) is no field, but it is kept
+            line = block.find(grammar.line_end) + 1 or len(block)
+            header._prefix, block, start = block[:line], block[line:], start + line
         header._block, header._start, header._grammar = block, start, grammar
         header._fields = header._raws = header._index = None
         header._searches, header._limit = 0, limit
         return header
 
-    @classmethod
-    def _of_raws(cls, raws: list[bytes]) -> "Header":
-        header = cls.__new__(cls)
+    def _of_raws(self, raws: list[bytes]) -> "Header":
+        header = Header.__new__(Header)
+        header._prefix = self._prefix
         header._block = header._fields = header._start = header._index = None
         header._raws, header._grammar = raws, LF_GRAMMAR
         header._searches = header._limit = 0
@@ -183,7 +188,7 @@ class Header:
         raws[places[0]] = made
         for place in reversed(places[1:]):
             del raws[place]
-        return Header._of_raws(raws)
+        return self._of_raws(raws)
 
     def with_added(self, name: str, value: "str | bytes | FieldValue", *, first: bool = False) -> "Header":
         """Add a field at the end, or at the beginning (where trace fields go), whatever others there are.
@@ -194,16 +199,24 @@ class Header:
         made = Field.compose(name, value, self.line_end).raw
         raws = list(self._cut())
         if first:
-            place = 1 if raws and raws[0].startswith((b"From ", b">From ")) else 0
-            raws.insert(place, made)
-            return Header._of_raws(raws)
+            raws.insert(0, made)
+            return self._of_raws(raws)
         return self._extended(raws, made)
+
+    def with_fields(self, fields: Iterable[Field]) -> "Header":
+        """The given fields in the place of all; an mbox line before them stays, a missing line end is added."""
+        line_end = self.line_end
+        raws = [field.raw for field in fields]
+        for place, raw in enumerate(raws[:-1]):
+            if not raw.endswith((b"\n", b"\r")):
+                raws[place] = raw + line_end
+        return self._of_raws(raws)
 
     def _extended(self, raws: list[bytes], made: bytes) -> "Header":
         if raws and not raws[-1].endswith((b"\n", b"\r")):
             raws[-1] += self.line_end
         raws.append(made)
-        return Header._of_raws(raws)
+        return self._of_raws(raws)
 
     def with_replaced(self, old: Field, new: Field) -> "Header":
         """One particular field in the place of another; found by identity first, then by its octets.
@@ -215,13 +228,13 @@ class Header:
         for place, field in enumerate(self._all()):
             if field is old or (field.offset == old.offset and field.raw == old.raw):
                 raws[place] = new.raw
-                return Header._of_raws(raws)
+                return self._of_raws(raws)
         raise FieldError(old.name, "it to be in this header")
 
     def without(self, name: str) -> "Header":
         """Every field but those of that name."""
         key = name.lower().encode("utf-8", "surrogateescape")
-        return Header._of_raws([raw for raw in self._cut() if not _has_name(raw, key)])
+        return self._of_raws([raw for raw in self._cut() if not _has_name(raw, key)])
 
     def without_field(self, field: Field) -> "Header":
         """Every field but one particular field.
@@ -233,10 +246,15 @@ class Header:
             if own is field or (own.offset == field.offset and own.raw == field.raw):
                 raws = list(self._cut())
                 del raws[place]
-                return Header._of_raws(raws)
+                return self._of_raws(raws)
         raise FieldError(field.name, "it to be in this header")
 
     # -- octets
+
+    @property
+    def envelope_line(self) -> bytes | None:
+        """The mbox "From " line before the first field (RFC 4155), None where there is none."""
+        return self._prefix or None
 
     @property
     def line_end(self) -> bytes:
@@ -248,7 +266,7 @@ class Header:
         return b"\r\n" if raw[stop - 1 : stop] == b"\r" else b"\n"
 
     def __bytes__(self) -> bytes:
-        return self._block if self._block is not None else b"".join(self._cut())
+        return self._prefix + (self._block if self._block is not None else b"".join(self._cut()))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and bytes(self) == bytes(other)

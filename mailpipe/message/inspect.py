@@ -42,6 +42,8 @@ def inspect(root: Entity) -> tuple[Defect, ...]:
 def _of_header(entity: Entity, path: str) -> Iterator[Defect]:
     is_message = isinstance(entity, Entity._message_class)
     seen: dict[str, int] = {}
+    if entity.header.envelope_line is not None:
+        yield Defect("envelope-from-line", max(entity._start, 0), path=path)
     for number, field in enumerate(entity.header):
         offset = field.offset or 0
         if not field.name:
@@ -70,8 +72,6 @@ def _of_header(entity: Entity, path: str) -> Iterator[Defect]:
 
 
 def _nameless(field: Field, number: int, offset: int, path: str) -> Defect:
-    if number == 0 and field.raw.startswith((b"From ", b">From ")):
-        return Defect("envelope-from-line", offset, path=path)
     if number == 0 and field.raw.startswith((b" ", b"\t")):
         return Defect("leading-continuation", offset, path=path)
     return Defect("malformed-field", offset, repr(field.raw[:60])[2:-1], path)
@@ -81,11 +81,11 @@ def _of_body(entity: Entity, path: str) -> Iterator[Defect]:
     body = entity.raw_body
     start = entity._body_start if entity._document is not None else 0
     problems: list[Defect] = []
-    token = entity.transfer_encoding
-    octets = transfer.decode(body, token, problems)
+    coding = entity.transfer_encoding
+    octets = transfer.decode(body, coding, problems)
     for problem in problems:
         yield Defect(problem.code, start + problem.offset, problem.detail, path)
-    if token == "7bit" and not body.isascii():
+    if coding == "7bit" and not body.isascii():
         at = next((place for place, octet in enumerate(body) if octet > 127), 0)
         yield Defect("eight-bit-undeclared", start + at, path=path)
     if entity.content_type.type == "text":

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Any, Self
 
-from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received, parse as parse_field
+from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received
+from mailpipe.fields import parse as parse_field
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit
 from mailpipe.message.entity import Entity
@@ -202,8 +203,10 @@ class Message(Entity):
 Entity._message_class = Message
 
 
-def parse(source: "bytes | bytearray | memoryview | mmap.mmap | IO[bytes]", *, limits: Limits = DEFAULT_LIMITS) -> Message:
-    """Read a message; never raises because of what the octets say.
+def parse(
+    source: bytes | bytearray | memoryview | mmap.mmap | IO[bytes], *, limits: Limits = DEFAULT_LIMITS
+) -> Message:
+    r"""Read a message; never raises because of what the octets say.
 
     Nothing is copied of bytes and mapped files, nothing is read before it is asked for. A file that can be mapped
     is mapped; any other is read to its end.
@@ -216,8 +219,8 @@ def parse(source: "bytes | bytearray | memoryview | mmap.mmap | IO[bytes]", *, l
         TypeError: the source is none of these.
         OSError: the file cannot be read.
 
-    >>> bytes(parse(b"Subject: hello\\n\\nworld\\n"))
-    b'Subject: hello\\n\\nworld\\n'
+    >>> bytes(parse(b"Subject: hello\n\nworld\n"))
+    b'Subject: hello\n\nworld\n'
     """
     if isinstance(source, bytes | mmap.mmap):
         octets: bytes | mmap.mmap = source

@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import CoreSchema, core_schema as schemas
+from pydantic_core import CoreSchema
+from pydantic_core import core_schema as schemas
 
 from mailpipe.defect import Severity
 from mailpipe.fields import Group, Mailbox
@@ -233,6 +234,8 @@ def core_schema(cls: type[Message]) -> CoreSchema:
         read,
         json_schema_input_schema=schemas.str_schema(),
         serialization=schemas.plain_serializer_function_ser_schema(
-            lambda message: base64.b64encode(bytes(message)).decode(), return_schema=schemas.str_schema(), when_used="json"
+            lambda message: base64.b64encode(bytes(message)).decode(),
+            return_schema=schemas.str_schema(),
+            when_used="json",
         ),
     )

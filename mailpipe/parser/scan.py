@@ -105,38 +105,43 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> byt
     octets, grammar, start, stop = document.octets, document.grammar, node._start, node._stop
     if node._header_stop >= 0:
         return octets[start : node._header_stop]
-    bound = start + document.limits.header_size
-    header_stop = grammar.header.match(octets, start, stop if stop < bound else bound).end()  # type: ignore[union-attr]
-    block = octets[start:header_stop]
-    if delimiters and (block.find(grammar.delimiter) >= 0 or block[:2] == b"--"):
-        at = _first_delimiter(block, grammar.line_end, delimiters)
-        if at >= 0:
-            header_stop = start + at
-            block = block[:at]
+    bound = min(stop, start + document.limits.header_size)
+    if delimiters:
+        header_stop = _part_header_stop(octets, grammar, start, bound, delimiters)
+    else:
+        header_stop = grammar.header.match(octets, start, bound).end()  # type: ignore[union-attr]
     blank = octets[header_stop : header_stop + 2]
     if blank[:1] == grammar.line_end:
         node._body_start = header_stop + 1
     elif blank == b"\r\n":
         node._body_start = header_stop + 2
     else:
+        if header_stop < stop and header_stop < bound:
+            # QUIRK: a part that ends without an empty line is a header as far as it looks like one, and a body from
+            # there on; mailers that forget the empty line are many, and their text is to be seen
+            header_stop = grammar.well_formed.match(octets, start, header_stop).end()  # type: ignore[union-attr]
         node._body_start = header_stop
         if header_stop < stop:
             fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
     node._header_stop = header_stop
-    return block
+    return octets[start:header_stop]
 
 
-def _first_delimiter(block: bytes, line_end: bytes, delimiters: "dict[bytes, int]") -> int:
-    """Where in a header block an open delimiter line begins, -1 where there is none."""
-    at = 0 if block[:2] == b"--" else block.find(line_end + b"--") + 1
+def _part_header_stop(
+    octets: Buffer, grammar: Grammar, start: int, bound: int, delimiters: "dict[bytes, int]"
+) -> int:
+    """Where a header inside a multipart ends: at its empty line, or before an open delimiter."""
+    position = start
     while True:
-        stop = block.find(line_end, at)
-        line = block[at : stop if stop >= 0 else len(block)]
-        if line.rstrip(b" \t\r") in delimiters:
-            return at
-        at = block.find(line_end + b"--", at) + 1
-        if at == 0:
-            return -1
+        position = grammar.part_header.match(octets, position, bound).end()  # type: ignore[union-attr]
+        if octets[position : position + 2] != b"--":
+            return position
+        stop = octets.find(grammar.line_end, position, bound)
+        stop = bound if stop < 0 else stop
+        line = octets[position : min(stop, position + _LONGEST_DELIMITER)]
+        if line.rstrip(b" \t\r") in delimiters or stop >= bound:
+            return position
+        position = stop + 1  # a line like another in a header, and no field
 
 
 def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> bytes | None:

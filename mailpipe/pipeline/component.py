@@ -112,7 +112,13 @@ class Stage(Component[O]):
 
 
 class Sink(Component[O]):
-    """Where mail goes."""
+    """Where mail goes.
+
+    Attributes:
+        needs_recipients: a mail without any cannot be delivered; the pipeline's envelope rule says what becomes of it.
+    """
+
+    needs_recipients: ClassVar[bool] = False
 
     @abstractmethod
     def deliver(self, mail: Mail) -> Receipt:

@@ -27,7 +27,7 @@ class Origin:
         source: the name of the source component ("mbox", "maildir", "eml", "stdio", …).
         location: the archive or file, as the user gave it; "-" for standard input.
         offset: octets from the beginning of the archive to the first octet of the message.
-        size: octets of the message.
+        size: octets of the message in its archive, quoting and all.
         ident: what tells the mail from others in the same location where the offset does not (a Maildir unique
             name, the number of a message made by a stage).
     """
@@ -66,11 +66,14 @@ class RawMail:
         origin: where it came from.
         envelope: as given by an SMTP client or a command line; None for archives, where the pipeline's
             envelope rule makes one from the header.
+        from_line: the From_ line that stood before the message in an mbox (RFC 4155), without its line end; b""
+            where there was none. `mailpipe.archive.from_line.parse` reads the sender from it.
     """
 
     octets: bytes
     origin: Origin
     envelope: Envelope | None = None
+    from_line: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
-"""SMTP replies (RFC 5321 section 4.2; enhanced status codes of RFC 2034): what a peer answers.
+r"""SMTP replies (RFC 5321 section 4.2; enhanced status codes of RFC 2034): what a peer answers.
 
     reply = Reply(550, ("no such user",), EnhancedStatus(5, 1, 1))
-    reply.is_permanent, reply.octets     # True, b"550 5.1.1 no such user\\r\\n"
+    reply.is_permanent, reply.octets     # True, b"550 5.1.1 no such user\r\n"
+    parser = ReplyParser(); parser.feed(octets); parser.next_reply()
 
 Never here: what a reply means for a message; that is read by whoever asked.
 """
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from mailpipe.errors import LocalProtocolError
+from mailpipe.errors import LocalProtocolError, RemoteProtocolError
 from mailpipe.status import EnhancedStatus
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -82,3 +84,116 @@ class Reply:
             else f"{self.code}-{status}{line}\r\n"
             for number, line in enumerate(lines)
         ).encode("utf-8", "surrogateescape")
+
+
+# QUIRK: a tab, several spaces, or nothing between code and text, as some servers send it.
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?![0-9])(-?)[ \t]*+([^\x00]*+)\Z")
+_STATUS = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:\s++|\Z)")
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+MAX_REPLY = 64 * 1024
+"""LIMIT: octets of one reply; stops a peer that never ends its lines or its list of lines."""
+
+
+class ReplyParser:
+    r"""Octets in, replies out; tolerant of what servers really send.
+
+        parser.feed(b"250-mx.example.net\r\n250 PIPELINING\r\n")
+        parser.next_reply()          # Reply(250, ("mx.example.net", "PIPELINING")), or None: feed more
+
+    Taken as well: a bare LF, missing text, odd spacing, empty lines between replies, an enhanced status code on every
+    line or on one, codes that differ within a reply (the last one counts). Text is made printable: what is not UTF-8
+    is written as \\xNN, a control character as a space.
+    """
+
+    __slots__ = ("_at", "_buffer", "_lines", "_searched", "_size")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._at = 0
+        self._searched = 0
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def feed(self, octets: bytes) -> None:
+        """Take in what the peer sent."""
+        if self._at == len(self._buffer):
+            self.clear(keep_lines=True)
+        self._buffer += octets
+
+    def clear(self, *, keep_lines: bool = False) -> None:
+        """Forget what has not been read, as at STARTTLS (RFC 3207 section 4.2)."""
+        self._buffer.clear()
+        self._at = self._searched = 0
+        if not keep_lines:
+            self._lines, self._size = [], 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be read but line ends."""
+        return not self._lines and not bytes(self._buffer[self._at :]).strip()
+
+    def next_reply(self) -> Reply | None:
+        """The next whole reply, None where octets are missing.
+
+        Raises:
+            RemoteProtocolError: what came is no reply, or a reply without end.
+        """
+        while (end := self._buffer.find(b"\n", max(self._searched, self._at))) >= 0:
+            line = bytes(self._buffer[self._at : end]).rstrip(b"\r")
+            self._size += end + 1 - self._at
+            self._at = self._searched = end + 1
+            if self._size > MAX_REPLY:
+                break
+            if not line.strip():
+                continue
+            match = _LINE.match(line)
+            if match is None:
+                raise RemoteProtocolError(f"the peer does not speak SMTP: expected a reply, got {_shown(line[:80])!r}")
+            self._lines.append(match[3])
+            if not match[2]:
+                lines, self._lines, self._size = tuple(self._lines), [], 0
+                return (_usual_reply if len(line) < 80 and len(lines) == 1 else _reply)(int(match[1]), lines)
+        self._searched = len(self._buffer)
+        if self._size + len(self._buffer) - self._at > MAX_REPLY:
+            raise RemoteProtocolError(f"the peer sent a reply of more than {MAX_REPLY} octets")
+        return None
+
+
+def _shown(octets: bytes) -> str:
+    return _UNPRINTABLE.sub(" ", octets.decode("utf-8", "backslashreplace")).strip()
+
+
+def _reply(code: int, raw: tuple[bytes, ...]) -> Reply:
+    """A status belongs to a reply only where its class fits the code (RFC 2034 section 4)."""
+    status_class = {2: "2", 3: "2", 4: "4", 5: "5"}[code // 100]
+    lines, status = [], None
+    for octets in raw:
+        text = _shown(octets)
+        match = _STATUS.match(text)
+        if match is not None and text[0] == status_class:
+            status = status or EnhancedStatus.parse(match[1])
+            text = text[match.end() :]
+        lines.append(text)
+    return Reply(code, tuple(lines), status)
+
+
+# A server says the same few things for every message of a batch.
+_usual_reply = lru_cache(256)(_reply)
+
+
+def parse_reply(octets: bytes) -> Reply:
+    r"""Read exactly one reply.
+
+    Raises:
+        RemoteProtocolError: the octets are none, or more than one.
+
+    >>> str(parse_reply(b"550-5.1.1 no such user\r\n550 5.1.1 here\r\n"))
+    '550 5.1.1 no such user here'
+    """
+    parser = ReplyParser()
+    parser.feed(octets)
+    reply = parser.next_reply()
+    if reply is None or not parser.is_empty:
+        raise RemoteProtocolError(f"not one whole reply: {_shown(octets[:80])!r}")
+    return reply

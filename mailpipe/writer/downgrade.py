@@ -19,14 +19,14 @@ from mailpipe.wire.folding import fold
 from mailpipe.writer.policy import WritePolicy
 
 _BARE_CR = re.compile(rb"\r(?!\n)")
-_SIGNED = frozenset({"multipart/signed", "multipart/encrypted"})
+SIGNED = frozenset({"multipart/signed", "multipart/encrypted"})
 _CHUNK = 1 << 20
 
 
 def longest_line(octets: bytes) -> int:
-    """Octets in the longest line, without its end.
+    r"""Octets in the longest line, without its end.
 
-    >>> longest_line(b"one\\r\\nthree\\nfour")
+    >>> longest_line(b"one\r\nthree\nfour")
     5
     """
     longest = position = 0
@@ -61,10 +61,10 @@ def downgrade(entity: Entity, policy: WritePolicy) -> Entity:
     Raises:
         ComposeError: a signed part would have to change (5.6.3), or an address needs SMTPUTF8 (5.6.7).
     """
-    covered = tuple(path for path, one in entity.walk() if one.content_type.value in _SIGNED)
+    covered = tuple(path for path, one in entity.walk() if one.content_type.value in SIGNED)
 
     def change(path: str, one: Entity) -> Entity:
-        if _is_below(path, covered):
+        if is_below(path, covered):
             _refuse_if_needed(one, policy)
             return one
         changed = one
@@ -86,14 +86,17 @@ def is_text(leaf: Entity) -> bool:
 
 def reencoded(leaf: Entity, token: str) -> Entity:
     """The same leaf under another transfer encoding (RFC 2045 section 6)."""
-    line_end = leaf.header.line_end
-    body = transfer.encode(leaf.octets, token, is_text=is_text(leaf), line_end=line_end)
-    header = leaf.header.with_field("Content-Transfer-Encoding", token)
-    return type(leaf)._composed(header, (leaf._body_layout()[0] or line_end, body), children=())
+    return leaf.with_octets(leaf.octets, token, is_text=is_text(leaf))
 
 
-def _is_below(path: str, covered: tuple[str, ...]) -> bool:
-    return any(path != above and (not above or path.startswith(above.removesuffix("TEXT"))) for above in covered)
+def is_below(path: str, covered: tuple[str, ...]) -> bool:
+    """Whether a path of `Entity.walk` lies inside one of others."""
+    for above in covered:
+        # the parts of an enclosed multipart "2.TEXT" are "2.1", "2.2", …
+        prefix = above.removesuffix("TEXT") if above.endswith("TEXT") else f"{above}." if above else ""
+        if path != above and path.startswith(prefix):
+            return True
+    return False
 
 
 def _refuse_if_needed(one: Entity, policy: WritePolicy) -> None:
@@ -123,7 +126,7 @@ def downgraded_header(header: Header, policy: WritePolicy) -> Header:
         if longest_line(raw) > policy.line_length and field.name:
             raw = fold(field.name, Field(raw).body, line_end=line_end)
         fields.append(field if raw is field.raw else Field(raw))
-    return Header(fields)
+    return header.with_fields(fields)
 
 
 def _ascii(field: Field, line_end: bytes) -> bytes:

@@ -88,7 +88,7 @@ def _stdlib(policy: Any) -> dict[str, Task]:
     def full(octets: bytes) -> int:
         count = 0
         for part in parse(octets).walk():
-            for _, value in part.items():
+            for value in part.values():
                 try:
                     text(value)
                 except (ValueError, LookupError, UnicodeError):

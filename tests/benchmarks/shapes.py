@@ -5,8 +5,8 @@ import quopri
 import random
 from collections.abc import Callable
 
-WORDS = "the quick brown mail server queues every message until somebody takes it and answers two hundred and fifty".split()
-ACCENTED = "café naïve Zürich São-Paulo привет данные 東京 メール größer".split()
+WORDS = ["the", "quick", "brown", "mail", "server", "queues", "every", "message", "until", "somebody", "takes", "it", "and", "answers", "two", "hundred", "and", "fifty"]
+ACCENTED = ["café", "naïve", "Zürich", "São-Paulo", "привет", "данные", "東京", "メール", "größer"]
 CRLF = "\r\n"
 
 

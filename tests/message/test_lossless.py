@@ -87,7 +87,7 @@ def test_spans_lie_within_their_parents_and_in_order(octets: bytes) -> None:
 @given(SOUP)
 def test_header_and_body_cover_the_message(octets: bytes) -> None:
     message = mailpipe.parse(octets)
-    header = b"".join(field.raw for field in message.header)
+    header = (message.header.envelope_line or b"") + b"".join(field.raw for field in message.header)
     assert bytes(message.header) == header
     assert octets.startswith(header)
     assert octets.endswith(message.raw_body)
@@ -100,7 +100,6 @@ def test_field_offsets_point_at_the_field(octets: bytes) -> None:
         if entity.span is not None:
             for field in entity.header:
                 assert octets[field.offset :].startswith(field.raw)
-                assert entity.header.first(field.name) is None or field.name
 
 
 def test_every_kind_of_source_reads_the_same(tmp_path: Path) -> None:

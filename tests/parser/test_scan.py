@@ -133,10 +133,31 @@ def test_a_header_without_its_end_is_a_header() -> None:
     assert message.raw_body == b""
 
 
-def test_a_line_that_is_no_field_begins_the_body() -> None:
-    message = mailpipe.parse(b"Subject: x\nhello world\n\nmore\n")
-    assert message.raw_body == b"hello world\n\nmore\n"
+def test_a_line_that_is_no_field_stays_in_the_header() -> None:
+    message = mailpipe.parse(b"Subject: x\nhello world\nTo: y@example.org\n\nmore\n")
+    assert message.header.keys() == ("Subject", "", "To")
+    assert message.raw_body == b"more\n"
+    assert "malformed-field" in codes(message)
+
+
+def test_a_part_that_forgets_its_empty_line_still_has_a_body() -> None:
+    message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nA: 1\nhello world\n-- not a delimiter\n--b--\n")
+    assert message.part("1").header.keys() == ("A",)
+    assert message.part("1").raw_body == b"hello world\n-- not a delimiter"
     assert "missing-separator" in codes(message)
+
+
+def test_an_mbox_line_before_the_header_is_no_field() -> None:
+    octets = b"From a@example.org Thu Jan  1 00:00:00 1970\nSubject: x\n\nbody\n"
+    message = mailpipe.parse(octets)
+    assert message.header.keys() == ("Subject",)
+    assert message.header.envelope_line == octets.splitlines(True)[0]
+    assert bytes(message.with_header("Subject", "y")) == octets.replace(b"Subject: x", b"Subject: y")
+
+
+def test_a_multipart_without_parts_has_its_surroundings() -> None:
+    message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\nbefore\n--b--\nafter\n")
+    assert (message.parts, message.preamble, message.epilogue) == ((), b"before", b"after\n")
 
 
 def test_limits_leave_the_rest_opaque() -> None:
@@ -165,6 +186,8 @@ HOSTILE = {
     "prefix boundaries": lambda n: b"".join(
         b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * i, b"b" * i) for i in range(1, 40)
     ) + b"--b" * 10 + b"\n--bbbbb" * (n // 8),
+    "parts without empty lines": lambda n: b"Content-Type: multipart/mixed; boundary=\"x:y\"\n\n" + b"--x:y\nA: 1\n" * (n // 12),
+    "header lines like delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + b"--x: y\n" * (n // 7),
     "hyphens": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"\n--" * (n // 3),
     "one line of hyphens": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"-" * n,
     "delimiters with padding": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + (b"--b" + b" " * 5000 + b"x\n") * (n // 5004),

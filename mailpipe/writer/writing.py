@@ -1,6 +1,6 @@
-"""The walk from model to octets: what fits the policy is copied, what does not is downgraded.
+r"""The walk from model to octets: what fits the policy is copied, what does not is downgraded.
 
-    octets = write(message, WritePolicy(line_end=b"\\r\\n", encoding="7bit", smtputf8=False))
+    octets = write(message, WritePolicy(line_end=b"\r\n", encoding="7bit", smtputf8=False))
 
 A message that fits already, and most do, costs three passes at memory speed and no parsing.
 
@@ -47,10 +47,10 @@ def _has_bare_cr(octets: bytes) -> bool:
 
 
 def with_line_ends(octets: bytes, line_end: bytes) -> bytes:
-    """The same lines with another end; a bare CR among lines that end with LF becomes a space.
+    r"""The same lines with another end; a bare CR among lines that end with LF becomes a space.
 
-    >>> with_line_ends(b"a\\nb\\r\\nc", b"\\r\\n")
-    b'a\\r\\nb\\r\\nc'
+    >>> with_line_ends(b"a\nb\r\nc", b"\r\n")
+    b'a\r\nb\r\nc'
     """
     returns, feeds, pairs = octets.count(b"\r"), octets.count(b"\n"), octets.count(b"\r\n")
     if feeds == 0 and returns:
@@ -59,4 +59,5 @@ def with_line_ends(octets: bytes, line_end: bytes) -> bytes:
         octets = _BARE_CR.sub(b" ", octets)
     if line_end == b"\r\n":
         return octets if pairs == feeds else octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    return octets.replace(b"\r\n", line_end) if pairs == feeds else octets.replace(b"\r\n", b"\n").replace(b"\n", line_end)
+    octets = octets.replace(b"\r\n", b"\n")
+    return octets if line_end == b"\n" else octets.replace(b"\n", line_end)

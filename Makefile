@@ -1,0 +1,53 @@
+# make            what there is
+# make demo       the main job on the sample archive
+# make test       the tests
+#
+# Only relative paths below, so that a folder with a space in its name is as good as any other.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The interpreter for the virtual environment; empty: the first fitting one is taken.
+PYTHON ?=
+# More arguments for pytest: make test ARGS='-k mbox -x'
+ARGS ?=
+
+RUN := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint lab samples docs lock clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: $(READY)  ## make .venv with the locked packages (every other target does it by itself)
+
+$(READY): pyproject.toml requirements.lock .ci/setup
+	@PYTHON='$(PYTHON)' sh .ci/setup
+
+demo: $(READY)  ## run samples/archive.mbox through samples/quickstart.toml into an SMTP server of its own
+	@$(RUN) samples/scripts/demo.py
+
+test: $(READY)  ## run the tests, the lab aside
+	@$(RUN) -m pytest -q -n auto -m 'not lab' $(ARGS)
+
+lint: $(READY)  ## ruff and mypy --strict
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy --strict
+
+lab: $(READY)  ## run the tests against a real Postfix (needs root and the package postfix)
+	@$(RUN) -m pytest -q -m lab tests/lab $(ARGS)
+
+samples: $(READY)  ## write the sample letters again, after editing samples/scripts/letters/
+	@$(RUN) samples/scripts/make_archive.py
+
+docs: $(READY)  ## write docs/components.md again, from the components themselves
+	@$(RUN) .ci/components.py >docs/components.md
+
+lock:  ## resolve the dependencies again into requirements.lock (needs uv)
+	@sh .ci/lock
+
+clean:  ## remove what the other targets made
+	rm -rf .venv out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find mailpipe plugins samples tests -name __pycache__ -type d -prune -exec rm -rf {} +

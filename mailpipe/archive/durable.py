@@ -1,0 +1,81 @@
+"""Files that are whole and on disk, or not there at all.
+
+    write_new(temporary, octets)             # made, written, synced; nothing is left when it fails
+    publish(temporary, final)                # under its name at once; never over another file
+    sync_directory(folder)                   # the name is on disk too
+
+Never here: locks, and the names of files.
+"""
+
+import contextlib
+import errno
+import os
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def write_all(descriptor: int, octets: bytes) -> None:
+    """Write every octet, however many calls it takes.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    view = memoryview(octets)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_new(path: str, octets: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
+    """Make a file with these octets; nothing partial is left when it fails.
+
+    Raises:
+        OSError: it exists, or cannot be written.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(descriptor, octets)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            # Some file systems report a full disk only here.
+            os.close(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(path)  # noqa: PTH108 - paths are text here
+        raise
+
+
+def publish(temporary: str, final: str) -> None:
+    """Give a finished file its name, and take the temporary one away; never over another file.
+
+    Raises:
+        FileExistsError: the name is taken; the temporary file is still there.
+        OSError: it cannot be named.
+    """
+    try:
+        os.link(temporary, final)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # QUIRK: file systems without links; an empty file reserves the name, and the rename replaces it.
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        os.rename(temporary, final)  # noqa: PTH104
+        return
+    os.unlink(temporary)  # noqa: PTH108
+
+
+def sync_directory(path: str) -> None:
+    """Put the names in a directory on disk.
+
+    Raises:
+        OSError: the disk failed; a file system that cannot sync a directory is no failure.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)

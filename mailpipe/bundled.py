@@ -1,0 +1,33 @@
+"""The built-in sources, stages and sinks; they come through the same door as every plugin.
+
+    [project.entry-points."mailpipe.plugins"]
+    bundled = "mailpipe.bundled"
+
+Each is imported when a pipeline first uses it, so that a run pays only for what it needs.
+
+Never here: anything but names.
+"""
+
+from mailpipe.pipeline.registry import Registry
+
+
+def register(registry: Registry) -> None:
+    """Enter every built-in component."""
+    registry.add_lazy("source", "eml", "mailpipe.sources.eml:EmlSource")
+    registry.add_lazy("source", "maildir", "mailpipe.sources.maildir:MaildirSource")
+    registry.add_lazy("source", "mbox", "mailpipe.sources.mbox:MboxSource")
+    registry.add_lazy("source", "stdin", "mailpipe.sources.stdio:StdinSource")
+
+    registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
+    registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
+    registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
+    registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
+
+    registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")
+    registry.add_lazy("sink", "eml", "mailpipe.sinks.eml:EmlSink")
+    registry.add_lazy("sink", "lmtp", "mailpipe.sinks.smtp:LmtpSink")
+    registry.add_lazy("sink", "maildir", "mailpipe.sinks.maildir:MaildirSink")
+    registry.add_lazy("sink", "mbox", "mailpipe.sinks.mbox:MboxSink")
+    registry.add_lazy("sink", "sendmail", "mailpipe.sinks.sendmail:SendmailSink")
+    registry.add_lazy("sink", "smtp", "mailpipe.sinks.smtp:SmtpSink")
+    registry.add_lazy("sink", "stdout", "mailpipe.sinks.stdio:StdoutSink")

@@ -1,0 +1,374 @@
+"""The blocking front end of the SMTP client: one peer, one connection at a time, many transactions.
+
+    with SmtpConnection(Endpoint("mx.example.net"), Opening("client.example.org")) as connection:
+        result = connection.transaction(Envelope.of("ann@example.org", "bob@example.net"), octets)
+        result.answers[0].reply
+
+It connects at the first transaction, introduces itself, takes up TLS and authentication as the `Opening` says, and
+connects anew, once, where a connection that was used before turns out to be dead before the peer accepted MAIL.
+
+Never here: rules of SMTP (`mailpipe.smtp.client`), several connections, back-off: those belong to whoever holds this.
+"""
+
+import contextlib
+import ssl
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
+from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
+from mailpipe.net.stream import Stream
+from mailpipe.net.tls import client_context
+from mailpipe.smtp.client import ClientProtocol
+from mailpipe.smtp.command import Command, Greeting, Noop, Quit
+from mailpipe.smtp.envelope import Envelope
+from mailpipe.smtp.events import (
+    ConnectionEnded,
+    Event,
+    RecipientAnswer,
+    ReplyReceived,
+    TransactionEnded,
+    TransactionResult,
+    Wait,
+)
+from mailpipe.smtp.extension import Extensions
+from mailpipe.smtp.opening import Handshake, Opening, TlsMode, opening
+from mailpipe.smtp.reply import Reply
+from mailpipe.status import EnhancedStatus
+
+
+class SmtpConnection:
+    """A connection that is made when it is needed.
+
+    Attributes:
+        endpoint: the peer.
+        opening: how a session begins.
+        timeouts: how long to wait for what.
+        transaction_count: transactions on the present connection.
+        last_peer: the peer of the present connection, or of the last: "mx.example.net[192.0.2.1]:25".
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        opening: Opening,
+        timeouts: Timeouts | None = None,
+        *,
+        tls_verify: bool = True,
+        tls_ca_file: Path | None = None,
+    ) -> None:
+        """Nothing is connected yet.
+
+        Args:
+            endpoint: the peer.
+            opening: how a session begins.
+            timeouts: how long to wait for what; None for those of RFC 5321.
+            tls_verify: with required and implicit TLS the certificate must be valid and name the host.
+            tls_ca_file: certificates to believe instead of the system's.
+        """
+        self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
+        self.transaction_count = 0
+        self.last_peer = str(endpoint)
+        self._tls_verify, self._tls_ca_file = tls_verify, tls_ca_file
+        self._context: ssl.SSLContext | None = None
+        self._stream: Stream | None = None
+        self._protocol = ClientProtocol(opening.dialect)
+
+    def __enter__(self) -> "SmtpConnection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.quit()
+        else:
+            self.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """A session stands, as far as is known without asking."""
+        return self._stream is not None
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the peer offers; none while there is no session."""
+        return self._protocol.extensions
+
+    def open(self) -> Extensions:
+        """Connect and introduce ourselves, unless a session stands already.
+
+        Raises:
+            TransientFailure: the peer cannot be reached, does not want us, or cannot do what is required.
+            ConfigError: the file of certificates cannot be used.
+        """
+        if self._stream is not None and not self._is_stale():
+            return self.extensions
+        self.abort()
+        plan = self.opening
+        if self.endpoint.unix_path is not None and plan.tls is TlsMode.OPPORTUNISTIC:
+            plan = replace(plan, tls=TlsMode.NEVER)  # nobody listens inside one machine, and a path has no certificate
+        try:
+            return self._open(plan)
+        except ssl.SSLError as error:
+            failure = self._tls_failure(error)
+            if self.opening.tls is not TlsMode.OPPORTUNISTIC:
+                raise failure from error
+        return self._open(replace(self.opening, tls=TlsMode.NEVER))  # in clear, as if it had never been offered
+
+    def _open(self, plan: Opening) -> Extensions:
+        try:
+            self._stream = stream = Stream.connect(self.endpoint, self.timeouts.connect)
+        except (OSError, UnicodeError, LocalProtocolError) as error:
+            raise connect_failure(self.endpoint, error) from error
+        self.transaction_count = 0
+        address, _, port = stream.peer.rpartition(":")
+        named = self.endpoint.unix_path is not None or address == self.endpoint.host
+        self.last_peer = str(self.endpoint) if named else f"{self.endpoint.host}[{address}]:{port}"
+        try:
+            if plan.tls is TlsMode.IMPLICIT:
+                self._handshake(stream)
+            encrypted = plan.tls is TlsMode.IMPLICIT
+            self._protocol = ClientProtocol(plan.dialect, encrypted=encrypted)
+            self._protocol.extensions = self._run(plan, stream, encrypted)
+        except BaseException:
+            self.abort()
+            raise
+        return self.extensions
+
+    def _run(self, plan: Opening, stream: Stream, encrypted: bool) -> Extensions:
+        """Play the script of the session's beginning."""
+        steps = opening(plan, self.last_peer, encrypted=encrypted)
+        reply: Reply | None = None
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Handshake):
+                    self._handshake(stream)
+                    self._protocol.tls_started()
+                    reply = None
+                else:
+                    reply = self.command(step)
+                step = steps.send(reply)
+        except StopIteration as done:
+            extensions: Extensions = done.value
+            return extensions
+
+    def _handshake(self, stream: Stream) -> None:
+        if self._context is None:
+            verify = self._tls_verify and self.opening.tls is not TlsMode.OPPORTUNISTIC
+            self._context = client_context(verify=verify, ca_file=self._tls_ca_file)
+        try:
+            stream.start_tls(self._context, self.endpoint.ascii_host, self.timeouts.handshake)
+        except ssl.SSLError:
+            raise
+        except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
+            raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
+
+    def _tls_failure(self, error: ssl.SSLError) -> TransientFailure:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            remedy = "set host to a name in its certificate, or tls_ca_file to whom signed it"
+            words = f"{self.endpoint}: the certificate is not believed ({error.verify_message}); {remedy}"
+        else:
+            words = f"{self.endpoint}: the TLS handshake failed ({error.reason or error}); does the port speak TLS so?"
+        return TransientFailure(words, EnhancedStatus(4, 7, 5))
+
+    def transaction(self, envelope: Envelope, octets: bytes) -> TransactionResult:
+        """Hand over one message to all recipients of an envelope.
+
+        Args:
+            envelope: from whom, to whom.
+            octets: the message, CRLF its only line end.
+
+        Returns:
+            An answer for every recipient. Where the connection ended too early, `lost` says why, and each recipient
+            whether it is in doubt; those without reply and not in doubt were certainly not served.
+
+        Raises:
+            TransientFailure: no session could be had; nothing was handed over.
+            LocalProtocolError: the message holds a bare CR or LF.
+        """
+        self.open()
+        used = self.transaction_count > 0
+        result = self._transact(envelope, octets)
+        # Nothing is lost or repeated by trying again: the peer has not even taken the reverse-path.
+        if used and not self.is_open and _never_began(result):
+            self.open()
+            result = self._transact(envelope, octets)
+        return result
+
+    def deliver(self, envelope: Envelope, octets: bytes, *, recipients_per_transaction: int = 100) -> TransactionResult:
+        """Hand over one message in as many transactions as the number of recipients asks for.
+
+        A transaction has at most `recipients_per_transaction` recipients (RFC 5321 section 4.5.3.1.8 grants 100), fewer
+        where the peer says so (RFC 9422). Whom the peer puts off as too many comes again at once, in another one.
+
+        Args:
+            envelope: from whom, to whom.
+            octets: the message, CRLF its only line end.
+            recipients_per_transaction: at most.
+
+        Returns:
+            The answers of all transactions, in the order of the envelope.
+
+        Raises:
+            TransientFailure: no session could be had; nothing was handed over.
+            LocalProtocolError: the message holds a bare CR or LF.
+        """
+        self.open()
+        limit = min(recipients_per_transaction, self.extensions.limits.get("RCPTMAX", recipients_per_transaction))
+        paths = envelope.forward_paths
+        result: TransactionResult | None = None
+        answers: dict[int, RecipientAnswer] = {}
+        pending = list(range(len(paths)))
+        while pending and (result is None or result.lost is None):
+            batch, rest = pending[:limit], pending[limit:]
+            try:
+                part = envelope.with_forward_paths(*(paths[place] for place in batch))
+                result = self.transaction(part, octets)
+            except TransientFailure as failure:
+                if not answers:
+                    raise
+                lost = ConnectionLost(failure.diagnostic, failure.status)
+                result = TransactionResult(envelope, (), lost)
+                break
+            answers |= dict(zip(batch, result.answers, strict=True))
+            again = [place for place in batch if _is_one_too_many(answers[place])] if result.accepted else []
+            pending = again + rest
+        if result is None:
+            return TransactionResult(envelope, ())
+        whole = tuple(answers.get(place) or RecipientAnswer(path, None) for place, path in enumerate(paths))
+        return TransactionResult(envelope, whole, result.lost, result.mail_reply)
+
+    def _transact(self, envelope: Envelope, octets: bytes) -> TransactionResult:
+        peer = self.last_peer
+        self._protocol.begin(envelope, octets)
+        self.transaction_count += 1
+        result: TransactionResult | None = None
+        try:
+            while result is None:
+                event = self._next_event()
+                if isinstance(event, TransactionEnded):
+                    result = event.result
+        except BaseException:  # an interrupt in the middle: the next command would be answered with an older reply
+            self.abort()
+            raise
+        # 421 and every other end of the connection stand right behind the result
+        self._drop_if_ended()
+        if result.lost is not None:
+            lost = result.lost
+            result = replace(result, lost=ConnectionLost(f"{peer}: {lost}", lost.status, in_doubt=lost.in_doubt))
+        return result
+
+    def command(self, command: Command) -> Reply:
+        """Give one command that belongs to no transaction, and wait for its reply.
+
+        Raises:
+            ConnectionLost: there is no connection, or no longer; in doubt it cannot be.
+            LocalProtocolError: the command is not allowed now.
+        """
+        if self._stream is None:
+            raise ConnectionLost(f"{self.endpoint}: not connected")
+        peer = self.last_peer
+        if not isinstance(command, Greeting):
+            self._protocol.send(command)
+        while True:
+            match self._next_event():
+                case ReplyReceived(_, reply):
+                    self._drop_if_ended()
+                    return reply
+                case ConnectionEnded(error):
+                    raise ConnectionLost(f"{peer}: {error} (in reply to {command.verb})") from error
+
+    def is_alive(self) -> bool:
+        """Ask with NOOP whether the peer is still there."""
+        if self._stream is None or self._is_stale():
+            self.abort()
+            return False
+        try:
+            return self.command(Noop()).is_positive
+        except ConnectionLost:
+            return False
+
+    def quit(self) -> None:
+        """Say QUIT and close; never fails and never waits long, since everything is settled by now."""
+        with contextlib.suppress(ConnectionLost, LocalProtocolError):
+            if self._stream is not None:
+                self.command(Quit())
+        self.abort()
+
+    def abort(self) -> None:
+        """Close without a word."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+        self._protocol = ClientProtocol(self.opening.dialect)
+
+    def _is_stale(self) -> bool:
+        """A peer that hung up or spoke unasked while we were idle, which is how servers end idle connections."""
+        return self._stream is None or self._stream.waiting() is not None
+
+    def _drop_if_ended(self) -> None:
+        event = self._protocol.next_event()
+        if isinstance(event, ConnectionEnded):
+            self.abort()
+
+    def _next_event(self) -> Event:
+        """Send what is to be sent and read until there is an event."""
+        protocol, stream = self._protocol, self._stream
+        assert stream is not None
+        deadline, awaited = 0.0, None
+        while isinstance(event := protocol.next_event(), Wait):
+            octets = protocol.octets_to_send()
+            if octets and not self._write(octets):
+                continue
+            if awaited is not protocol.awaited or octets:
+                awaited = protocol.awaited
+                deadline = stream.deadline(self.timeouts.of(awaited))
+            self._read(deadline)
+        if isinstance(event, ConnectionEnded):
+            self.abort()
+        return event
+
+    def _write(self, octets: bytes) -> bool:
+        stream = self._stream
+        assert stream is not None
+        try:
+            stream.write(octets, self.timeouts.block)
+        except OSError as error:
+            # The reply that explains it may be there already, such as 552 or 421 in the middle of the content.
+            last_words = stream.waiting()
+            if last_words:
+                self._protocol.receive_data(last_words)
+            self._protocol.connection_lost(_words("sending", error), unsent=stream.unsent)
+            return False
+        return True
+
+    def _read(self, deadline: float) -> None:
+        stream, awaited = self._stream, self._protocol.awaited
+        assert stream is not None
+        try:
+            self._protocol.receive_data(stream.read(deadline))
+        except OSError as error:
+            verb = awaited.verb if awaited is not None else "connection"
+            self._protocol.connection_lost(_words(f"waiting for the reply to {verb}", error))
+
+
+def _never_began(result: TransactionResult) -> bool:
+    reply = result.mail_reply
+    return not result.in_doubt and (reply is None or reply.code == 421)
+
+
+def _is_one_too_many(answer: RecipientAnswer) -> bool:
+    """452 or 552 to RCPT: the peer has enough recipients for one transaction (RFC 5321 section 4.5.3.1.10)."""
+    reply = answer.reply
+    if reply is None or answer.command != "RCPT" or reply.code not in (452, 552):
+        return False
+    return reply.status is None or (reply.status.subject, reply.status.detail) == (5, 3)
+
+
+def _words(doing: str, error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return f"timed out while {doing}"
+    return f"connection lost while {doing} ({error.strerror or error})"

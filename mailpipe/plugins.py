@@ -1,0 +1,119 @@
+"""Where components come from: installed distributions and the `plugins/` folder beside a pipeline file.
+
+    registry = load_registry(pipeline_file.parent)
+
+A plugin is a module with `register(registry)`. An installed one is announced by an entry point of the group
+`mailpipe.plugins` and is asked only when a name is needed that the built-in ones do not have, so that a broken
+distribution stops nobody who does not use it. Every `*.py` of the folder is loaded at once; names that begin with
+"_", "." or "test_", and conftest.py, are not plugins.
+
+Never here: what makes a component good; see `mailpipe.pipeline.registry`.
+"""
+
+import sys
+import traceback
+from collections.abc import Callable
+from functools import partial
+from hashlib import blake2b
+from importlib import import_module, metadata
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+from mailpipe.errors import PluginError
+from mailpipe.pipeline.registry import Registry
+
+GROUP = "mailpipe.plugins"
+FOLDER = "plugins"
+_BUNDLED = "mailpipe.bundled"
+
+
+def load_registry(folder: Path | None = None) -> Registry:
+    """A registry with the built-in components, the installed plugins, and those in `folder`/plugins.
+
+    Args:
+        folder: the folder of the pipeline file; None for no such plugins.
+
+    Raises:
+        PluginError: a plugin of the folder cannot be used; it names the file and the line of the fault.
+    """
+    folder = folder.resolve() if folder is not None else None
+    registry = Registry(partial(load_registry, folder))
+    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.value != _BUNDLED, point.name))
+    if not any(point.value == _BUNDLED for point in points):
+        # a checkout that was never installed has no metadata to announce them
+        _register(registry, "mailpipe", "bundled", partial(import_module, _BUNDLED))
+    for point in points:
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        fill = partial(_register_point, origin=origin, point=point)
+        if point.value == _BUNDLED:
+            fill(registry)
+        else:
+            registry.add_later(fill)
+    for path in plugin_files(folder) if folder is not None else ():
+        _register(registry, str(path), path.stem, partial(_import_file, path), path)
+    return registry
+
+
+def plugin_files(folder: Path) -> list[Path]:
+    """The plugin files beside a pipeline file, sorted."""
+    return sorted(
+        path
+        for path in (folder / FOLDER).glob("*.py")
+        if not path.name.startswith(("_", ".", "test_")) and path.name != "conftest.py" and path.is_file()
+    )
+
+
+def _register_point(registry: Registry, origin: str, point: metadata.EntryPoint) -> None:
+    _register(registry, origin, point.name, partial(_load_point, point))
+
+
+def _load_point(point: metadata.EntryPoint) -> ModuleType:
+    loaded = point.load()
+    if isinstance(loaded, ModuleType):
+        return loaded
+    raise TypeError(f"the entry point {point.value!r} must name a module")
+
+
+def _import_file(path: Path) -> ModuleType:
+    # two folders may hold a plugin of the same name, and pickle and pydantic look a module up by its name
+    name = f"mailpipe_plugin_{path.stem}_{blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python source file")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _register(
+    registry: Registry, origin: str, name: str, load: Callable[[], ModuleType], path: Path | None = None
+) -> None:
+    try:
+        module = load()
+        register = getattr(module, "register", None)
+        if not callable(register):
+            raise PluginError(name, origin, "it has no function register(registry)")
+        with registry.coming_from(origin):
+            register(registry)
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(name, _place(error, path, origin), f"{type(error).__name__}: {error}") from error
+
+
+def _place(error: BaseException, path: Path | None, origin: str) -> str:
+    """The file and line of the fault: in the plugin's own file where it passed there, else where it was raised."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno or 1}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if path is not None and frame.filename == str(path)]
+    if own:
+        return f"{own[-1].filename}:{own[-1].lineno}"
+    foreign = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
+    return f"{origin} ({foreign[-1].filename}:{foreign[-1].lineno})" if foreign else origin

@@ -1,0 +1,277 @@
+"""The values of the queue: a message that waits (`Entry`), each of its recipients, and what an attempt came to.
+
+    entry.id, entry.envelope, entry.octets, entry.next_try          # what a transport needs
+    RecipientResult(path, RecipientFate.DEFERRED, EnhancedStatus(4, 2, 2), "452 4.2.2 mailbox full")
+    json.dumps(entry.to_json())
+
+Never here: the database and the clock. An entry is what was read at one moment; it does not follow what comes after.
+"""
+
+import contextlib
+import json
+import mmap
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from mailpipe.errors import InputError
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
+from mailpipe.status import EnhancedStatus
+
+
+class RecipientState(StrEnum):
+    """Where one recipient of one message stands."""
+
+    WAITING = "waiting"  # to be tried at next_try
+    IN_DOUBT = "in-doubt"  # it may have been accepted: no final reply was seen; tried again only where next_try is set
+    HELD = "held"  # kept until somebody releases it
+    DELIVERED = "delivered"  # accepted; kept as history while others of the message are not
+    FAILED = "failed"  # refused for good; visible until removed
+    EXPIRED = "expired"  # given up after the expiry; visible until removed
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a delivery may still come: waiting, in doubt or held."""
+        return self in (RecipientState.WAITING, RecipientState.IN_DOUBT, RecipientState.HELD)
+
+
+class RecipientFate(StrEnum):
+    """What one attempt came to for one recipient; the values are those of a sink's receipt."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    IN_DOUBT = "in-doubt"
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientResult:
+    """What a transport says about one recipient.
+
+    Attributes:
+        recipient: the forward-path as it stood in the entry's envelope; `ForwardPath("")` where it has none.
+        fate: what the attempt came to; any enumeration with the same values is taken.
+        status: enhanced status code.
+        diagnostic: the peer's reply or the system's words, one line.
+    """
+
+    recipient: ForwardPath
+    fate: RecipientFate
+    status: EnhancedStatus
+    diagnostic: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fate", RecipientFate(self.fate))
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a message in the queue.
+
+    Attributes:
+        position: its place in the envelope, from 0.
+        forward_path: address and parameters; None stands for the one recipient of an envelope without any.
+        state: where it stands.
+        attempts: how many attempts were made.
+        next_try: when it is due, seconds since the epoch; None where nobody will try by himself.
+        status: enhanced status code of the last attempt, None before the first.
+        diagnostic: the last reply or the system's words.
+        changed: when the state was last recorded.
+        is_attempted: an attempt has begun and its result is not recorded. If its process ends so, it is in doubt.
+    """
+
+    position: int
+    forward_path: ForwardPath | None
+    state: RecipientState = RecipientState.WAITING
+    attempts: int = 0
+    next_try: float | None = None
+    status: EnhancedStatus | None = None
+    diagnostic: str = ""
+    changed: float = 0.0
+    is_attempted: bool = False
+
+    @property
+    def address(self) -> str:
+        """The address-spec, "" for the nameless one."""
+        return self.forward_path.address if self.forward_path else ""
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`."""
+        return {
+            "address": self.address,
+            "state": self.state.value,
+            "attempts": self.attempts,
+            "next_try": self.next_try,
+            "status": str(self.status) if self.status else None,
+            "diagnostic": self.diagnostic,
+            "changed": self.changed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message in the queue.
+
+    Attributes:
+        id: its name, ordered by arrival.
+        sender: reverse-path and parameters of the MAIL command, without recipients.
+        recipients: all of them, settled ones included.
+        origin: where it came from, in words.
+        route: which way it goes, a name of the caller's.
+        created: when it was put in, seconds since the epoch.
+        since: from when its expiry counts: `created`, or the moment it was last requeued.
+        size: octets of the message.
+        digest: SHA-256 of the octets, hexadecimal.
+        content: the file that holds the octets first, then a record of the envelope.
+        lease: who delivers it at this moment, "" for nobody.
+        leased_until: when that right ends.
+        leased: positions of the recipients that were leased with it; () for an entry that was only looked at.
+    """
+
+    id: str
+    sender: Envelope
+    recipients: tuple[Recipient, ...]
+    origin: str
+    route: str
+    created: float
+    since: float
+    size: int
+    digest: str
+    content: Path
+    lease: str = ""
+    leased_until: float | None = None
+    leased: tuple[int, ...] = ()
+
+    @property
+    def remaining(self) -> tuple[Recipient, ...]:
+        """The recipients to deliver to now where the entry is leased, else all that are not settled."""
+        if self.leased:
+            return tuple(recipient for recipient in self.recipients if recipient.position in self.leased)
+        return tuple(recipient for recipient in self.recipients if recipient.state.is_live)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The envelope with the remaining recipients only."""
+        paths = (recipient.forward_path for recipient in self.remaining)
+        return self.sender.with_forward_paths(*(path for path in paths if path is not None))
+
+    @property
+    def attempts(self) -> int:
+        """Attempts made for the recipient that was tried most often."""
+        return max((recipient.attempts for recipient in self.recipients), default=0)
+
+    @property
+    def next_try(self) -> float | None:
+        """When the first recipient is due, None where none is."""
+        moments = [
+            recipient.next_try
+            for recipient in self.recipients
+            if recipient.next_try is not None and recipient.state.is_live
+        ]
+        return min(moments, default=None)
+
+    @property
+    def octets(self) -> bytes:
+        """The message, read from disk at each question.
+
+        Raises:
+            InputError: the content file is missing or shorter than it was.
+        """
+        with self.view() as octets:
+            return bytes(octets)
+
+    @contextlib.contextmanager
+    def view(self) -> Iterator[memoryview]:
+        """The message as mapped memory, for messages too large to read at once.
+
+        Raises:
+            InputError: the content file is missing or shorter than it was.
+        """
+        try:
+            with self.content.open("rb") as file:
+                # A mapping of no octets does not exist.
+                mapped = mmap.mmap(file.fileno(), self.size, access=mmap.ACCESS_READ) if self.size else b""
+        except (OSError, ValueError) as error:
+            raise InputError(str(self.content), f"the message cannot be read: {error}") from error
+        with contextlib.ExitStack() as stack:
+            if isinstance(mapped, mmap.mmap):
+                stack.enter_context(mapped)
+            yield stack.enter_context(memoryview(mapped))
+
+    def with_recipients(self, *recipients: Recipient) -> "Entry":
+        """The same entry with the given recipients in place of those with their positions."""
+        changed = {recipient.position: recipient for recipient in recipients}
+        return replace(self, recipients=tuple(changed.get(old.position, old) for old in self.recipients))
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`."""
+        return {
+            "id": self.id,
+            "sender": self.sender.reverse_path,
+            "recipients": [recipient.to_json() for recipient in self.recipients],
+            "origin": self.origin,
+            "route": self.route,
+            "created": self.created,
+            "size": self.size,
+            "digest": self.digest,
+            "content": str(self.content),
+            "attempts": self.attempts,
+            "next_try": self.next_try,
+            "leased_until": self.leased_until,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QueueCounts:
+    """How much lies in the queue.
+
+    Attributes:
+        messages: all messages, failed ones included.
+        octets: their sizes together.
+        due: messages that may be tried now.
+        leased: messages that somebody delivers at this moment.
+        recipients: state → recipients, every state named.
+    """
+
+    messages: int
+    octets: int
+    due: int
+    leased: int
+    recipients: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for `json.dumps`."""
+        return asdict(self)
+
+
+def _parameters(rows: Any) -> tuple[tuple[str, str | None], ...]:
+    return tuple((str(keyword), value) for keyword, value in rows)
+
+
+def sender_text(envelope: Envelope) -> str:
+    """Reverse-path and MAIL parameters as one line of ASCII JSON."""
+    return json.dumps([envelope.reverse_path, asdict(envelope.parameters)])
+
+
+def read_sender(text: str) -> Envelope:
+    """Undo `sender_text`; unknown parameters of a later version are left out."""
+    reverse_path, parameters = json.loads(text)
+    known = {name: value for name, value in parameters.items() if name in MailParameters.__dataclass_fields__}
+    known["parameters"] = _parameters(known.get("parameters", ()))
+    return Envelope(reverse_path, (), MailParameters(**known))
+
+
+def forward_path_text(path: ForwardPath | None) -> str | None:
+    """A forward-path as one line of ASCII JSON, None for the nameless one."""
+    return json.dumps(asdict(path)) if path else None
+
+
+def read_forward_path(text: str | None) -> ForwardPath | None:
+    """Undo `forward_path_text`."""
+    if text is None:
+        return None
+    path = json.loads(text)
+    notify, parameters = tuple(path["notify"]), _parameters(path["parameters"])
+    return ForwardPath(path["address"], notify, path["orcpt"], parameters)

@@ -1,0 +1,434 @@
+"""The durable queue: mail that is ours until somebody else has it (RFC 5321 section 4.5.4.1).
+
+    with Queue(directory, retry="5m, 15m, 1h*3, 4h*10", expire="5d") as queue:
+        queue.put(octets, envelope, origin="archive.mbox:120", reasons=[(EnhancedStatus(4, 4, 1), "refused")])
+        for entry in queue.lease(): queue.settle(entry, transport(entry))
+
+`put` returns when the message is on disk and synced; from then on it is here until every recipient is delivered, or
+until somebody removes it. Failed and expired recipients stay, with the reason. Several processes and threads may use
+one queue; no lock is left behind by a crash: a lease ends by settling, by its expiry, or with its process.
+
+In doubt: `lease` records that an attempt begins before it gives the entry away. If the process dies, its recipients are
+in doubt, and are sent again ("resend") or kept for a human ("hold"). So a message can be repeated only where the result
+of an attempt was lost, and never where "hold" was chosen.
+
+Never here: sockets, pipelines, configuration files.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any, Literal
+
+from mailpipe.errors import InputError, OutputError
+from mailpipe.queue.doctor import Finding, examine
+from mailpipe.queue.entry import (
+    Entry,
+    QueueCounts,
+    Recipient,
+    RecipientFate,
+    RecipientResult,
+    RecipientState,
+    forward_path_text,
+    sender_text,
+)
+from mailpipe.queue.owner import Owner, is_alive, sweep
+from mailpipe.queue.policy import Policy, Reason
+from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
+from mailpipe.queue.spool import Octets, Spool, new_identifier, sync_directory
+from mailpipe.queue.store import Store
+from mailpipe.smtp.envelope import Envelope, ForwardPath
+from mailpipe.status import EnhancedStatus
+
+LEASE_SECONDS = 3600.0
+"""How long a delivery may take before another process may take over; SMTP's own time-outs add up to less."""
+
+_log = logging.getLogger(__name__)
+_NO_CONTENT = (EnhancedStatus(5, 6, 6), "the content file is missing")
+
+
+class Queue:
+    """One queue directory.
+
+    Args:
+        directory: made with mode 0700 where it is missing.
+        retry: delays between attempts, as `Schedule.parse` reads them; or a schedule.
+        expire: how long a message is tried, "5d" or seconds.
+        in_doubt: what becomes of a recipient whose final reply was lost: "resend" on the schedule, or "hold".
+        clock: seconds since the epoch.
+        random: where the schedule's jitter comes from.
+        lease_seconds: how long a delivery may take.
+
+    Raises:
+        OutputError: the directory cannot be made or the database cannot be opened.
+        ConfigError: the queue was made by a later version of mailpipe.
+        ValueError: `retry`, `expire` or `in_doubt` has another form.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        retry: str | Schedule = DEFAULT_RETRY,
+        expire: str | float = DEFAULT_EXPIRE,
+        in_doubt: Literal["resend", "hold"] = "resend",
+        clock: Callable[[], float] = time.time,
+        random: Random | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        if in_doubt not in ("resend", "hold"):
+            raise ValueError(f"in_doubt is 'resend' or 'hold', not {in_doubt!r}")
+        self.directory = directory
+        self.schedule = retry if isinstance(retry, Schedule) else Schedule.parse(retry, expire)
+        self._policy = Policy(self.schedule, in_doubt == "resend", random or Random())
+        self._clock, self._lease_seconds = clock, lease_seconds
+        self._owner: Owner | None = None
+        self._numbers = itertools.count(1)
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            (directory / "owners").mkdir(mode=0o700, exist_ok=True)
+            self._spool = Spool(directory / "content")
+            self._store = Store(directory / "queue.db", self._spool.path)
+            sync_directory(directory)
+            sync_directory(directory.absolute().parent)
+        except OSError as error:
+            raise OutputError.from_os(str(error.filename or directory), error) from error
+        if not self._policy.resends:
+            self._park()
+        self._reclaim()
+
+    def __enter__(self) -> "Queue":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; whatever is still leased here may be taken over by others at once."""
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+        self._store.close()
+
+    # -- in ---------------------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        octets: Octets | Iterable[bytes],
+        envelope: Envelope,
+        *,
+        origin: str,
+        reasons: Sequence[Reason] | Mapping[str, Reason] = (),
+        in_doubt: Container[str | ForwardPath] = (),
+        route: str = "",
+    ) -> str:
+        """Take a message over; when this returns it is on disk and synced.
+
+        Args:
+            octets: the message in one piece, or in pieces that are written as they come.
+            envelope: who it goes to; one without recipients gets a nameless one, so that it is kept all the same.
+            origin: where it comes from, in words, for whoever looks at the queue.
+            reasons: what an attempt before came to: one for each recipient in order, one for all, or by address.
+                Recipients with a reason are tried again after the first delay, the others at once.
+            in_doubt: the recipients, or their addresses, that may have been served though no final reply came.
+            route: which way it goes; a name of the caller's that `lease` can ask for.
+
+        Returns:
+            the id.
+
+        Raises:
+            OutputError: it is not in the queue, and nothing of it is left; `is_full` where the disk or the quota is.
+            ValueError: there are neither as many reasons as recipients, nor one, nor none.
+        """
+        now = self._clock()
+        recipients = self._policy.arrive(envelope, reasons, in_doubt, now)
+        identifier, sender = new_identifier(now), envelope.with_forward_paths()
+        record: dict[str, Any] = {
+            "id": identifier, "sender": sender_text(sender), "origin": origin, "route": route, "created": now,
+            "recipients": [forward_path_text(one.forward_path) for one in recipients],
+        }
+        with self._spool.keep(identifier, octets, record) as kept:
+            self._store.add(
+                Entry(identifier, sender, recipients, origin, route, now, now, kept.size, kept.digest, kept.path)
+            )
+        return identifier
+
+    # -- out --------------------------------------------------------------------------------------------------------
+
+    def lease(
+        self, now: float | None = None, *, route: str | None = None, is_attempt: bool = True
+    ) -> Iterator[Entry]:
+        """Give out the messages that are due, one by one, each to one process only.
+
+        Each entry must be settled, renewed or given back by its caller. What is settled as deferred meanwhile is not
+        given out again by the same call.
+
+        Args:
+            now: what is due at this moment counts as due; the clock's where not given.
+            route: only messages of this route.
+            is_attempt: record with the lease that an attempt begins. False is for transports that call `journal`
+                themselves just before they send the end of data: fewer recipients are in doubt after a crash.
+
+        Raises:
+            OutputError: the database cannot be written.
+        """
+        moment = self._clock() if now is None else now
+        self._reclaim()
+        while True:
+            if self._owner is None or not self._owner.is_ours:
+                self._owner = self._new_owner()
+            lease = f"{self._owner.name}/{next(self._numbers)}"
+            until = self._clock() + self._lease_seconds
+            entry = self._store.take(lease, until, moment, route=route, is_attempt=is_attempt)
+            if entry is None:
+                return
+            if entry.content.exists():
+                yield entry
+            else:
+                self._settle_all(entry, RecipientFate.FAILED, *_NO_CONTENT)
+
+    def _new_owner(self) -> Owner:
+        if self._owner is not None:
+            self._owner.close()
+        try:
+            return Owner(self.directory / "owners")
+        except OSError as error:
+            raise OutputError.from_os(str(self.directory / "owners"), error) from error
+
+    def journal(self, entry: Entry, *paths: ForwardPath) -> None:
+        """Record durably that the end of data is about to be sent; call it for leases with `is_attempt=False`.
+
+        Args:
+            entry: as leased.
+            paths: for these recipients; for all of the entry's where none is named.
+
+        Raises:
+            OutputError: it could not be recorded; do not send the end of data.
+        """
+
+        def decide(current: Entry) -> Entry:
+            if current.lease != entry.lease:
+                return current
+            begun = (
+                replace(one, is_attempted=True)
+                for one in current.recipients
+                if one.position in entry.leased and (not paths or one.forward_path in paths)
+            )
+            return current.with_recipients(*begun)
+
+        current = self._store.change(entry.id, decide, self._clock())
+        if current is None or current.lease != entry.lease:
+            raise OutputError(str(self.directory), f"the lease of {entry.id} has ended; it must not be sent now")
+
+    def settle(self, entry: Entry, results: Sequence[RecipientResult]) -> tuple[Recipient, ...]:
+        """Record what an attempt came to, and end the lease.
+
+        A recipient without a result counts as deferred. Where the lease has passed to somebody else, what is final
+        (delivered, failed) is recorded all the same, the rest is left to the new holder. A message whose recipients
+        are all delivered leaves the queue.
+
+        Args:
+            entry: as leased.
+            results: for the recipients of its envelope, in any order; equal paths are matched in order.
+
+        Returns:
+            the recipients of this attempt in their new states; () where somebody removed the message meanwhile.
+
+        Raises:
+            OutputError: it could not be recorded; the recipients will be in doubt.
+            ValueError: the entry was not leased.
+        """
+        if not entry.leased:
+            raise ValueError(f"message {entry.id} was looked at, not leased; only a leased one can be settled")
+        now = self._clock()
+        after = self._store.change(entry.id, lambda current: self._policy.settle(current, entry, results, now), now)
+        if after is None:
+            return ()
+        if all(one.state is RecipientState.DELIVERED for one in after.recipients):
+            self._remove_content(entry.id)
+        return tuple(one for one in after.recipients if one.position in entry.leased)
+
+    def _settle_all(self, entry: Entry, fate: RecipientFate, status: EnhancedStatus, diagnostic: str) -> None:
+        results = [
+            RecipientResult(one.forward_path or ForwardPath(""), fate, status, diagnostic) for one in entry.remaining
+        ]
+        self.settle(entry, results)
+
+    def give_back(self, entry: Entry) -> None:
+        """End a lease though nothing was attempted; the message is due as before."""
+
+        def decide(current: Entry) -> Entry:
+            if current.lease != entry.lease:
+                return current
+            untried = (replace(one, is_attempted=False) for one in current.recipients)
+            return replace(current.with_recipients(*untried), lease="", leased_until=None)
+
+        self._store.change(entry.id, decide, self._clock())
+
+    def renew(self, entry: Entry) -> bool:
+        """Lengthen a lease from now on; whether it was still ours."""
+        now = self._clock()
+
+        def decide(current: Entry) -> Entry:
+            is_ours = current.lease == entry.lease
+            return replace(current, leased_until=now + self._lease_seconds) if is_ours else current
+
+        current = self._store.change(entry.id, decide, now)
+        return current is not None and current.lease == entry.lease
+
+    def _cut_short(self, identifier: str, lease: str) -> None:
+        now = self._clock()
+        self._store.change(
+            identifier,
+            lambda current: self._policy.cut_short(current, now) if current.lease == lease else current,
+            now,
+        )
+
+    def _reclaim(self) -> None:
+        """End the leases that have expired and those of dead processes."""
+        expired, standing = self._store.leases(self._clock())
+        owners = self.directory / "owners"
+        names = {lease.partition("/")[0] for _, lease in standing}
+        dead = {name for name in names if not (self._owner and self._owner.name == name) and not is_alive(owners, name)}
+        for identifier, lease in expired + [pair for pair in standing if pair[1].partition("/")[0] in dead]:
+            self._cut_short(identifier, lease)
+
+    def _park(self) -> None:
+        """Under "hold", recipients that are in doubt wait for a human."""
+        doubt = RecipientState.IN_DOUBT
+        condition = "next_try IS NOT NULL AND id IN (SELECT message FROM recipient WHERE state = ?)"
+        for entry in self._store.entries(condition, (doubt.value,)):
+            self._each((entry.id,), lambda one: replace(one, next_try=None) if one.state is doubt else one)
+
+    def _remove_content(self, identifier: str) -> None:
+        try:
+            self._spool.remove(identifier)
+        except OutputError as error:
+            # The message is settled, that is what counts; doctor() finds the file and knows its id.
+            _log.warning("a settled message's content stays on disk: %s", error)
+
+    # -- by hand ----------------------------------------------------------------------------------------------------
+
+    def flush(self, *, route: str | None = None) -> int:
+        """Make everything that waits due now; how many messages that changed. Held mail stays held."""
+        return self._store.bring_forward(self._clock(), route)
+
+    def hold(self, *identifiers: str) -> None:
+        """Keep messages until they are released.
+
+        Raises:
+            InputError: there is no message of that id.
+        """
+        waiting, held = RecipientState.WAITING, RecipientState.HELD
+        self._each(
+            identifiers,
+            lambda one: replace(one, state=held if one.state is waiting else one.state, next_try=None),
+        )
+
+    def release(self, *identifiers: str) -> None:
+        """Make held and in-doubt recipients due now; for the latter this is the word to send again.
+
+        Raises:
+            InputError: there is no message of that id.
+        """
+        now, held, waiting = self._clock(), RecipientState.HELD, RecipientState.WAITING
+
+        def released(one: Recipient) -> Recipient:
+            if one.next_try is not None or not one.state.is_live:
+                return one
+            return replace(one, state=waiting if one.state is held else one.state, next_try=now)
+
+        self._each(identifiers, released)
+
+    def requeue(self, *identifiers: str) -> None:
+        """Begin anew for every recipient that is not delivered, failed and expired ones too; due now.
+
+        Raises:
+            InputError: there is no message of that id.
+        """
+        now, done, waiting = self._clock(), RecipientState.DELIVERED, RecipientState.WAITING
+        self._each(
+            identifiers,
+            lambda one: one if one.state is done else replace(one, state=waiting, attempts=0, next_try=now),
+            since=now,
+        )
+
+    def remove(self, *identifiers: str) -> None:
+        """Delete messages for good.
+
+        Raises:
+            InputError: there is no message of that id.
+        """
+        for identifier in self._known(identifiers):
+            self._store.change(identifier, lambda _: None, self._clock())
+            self._remove_content(identifier)
+
+    def _known(self, identifiers: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self.show(identifier).id for identifier in identifiers)
+
+    def _each(
+        self, identifiers: Iterable[str], change: Callable[[Recipient], Recipient], since: float | None = None
+    ) -> None:
+        def decide(current: Entry) -> Entry:
+            changed = current.with_recipients(*(change(one) for one in current.recipients))
+            return changed if since is None else replace(changed, since=since)
+
+        for identifier in self._known(identifiers):
+            self._store.change(identifier, decide, self._clock())
+
+    # -- to look at -------------------------------------------------------------------------------------------------
+
+    def show(self, identifier: str) -> Entry:
+        """One message.
+
+        Raises:
+            InputError: there is no message of that id.
+        """
+        entry = self._store.get(identifier)
+        if entry is None:
+            raise InputError(
+                str(self.directory), f"there is no message {identifier!r}; `mailpipe queue list` shows those there are"
+            )
+        return entry
+
+    def list(self, *states: RecipientState | str) -> Iterator[Entry]:
+        """The messages by arrival; with states, those of which a recipient is in one of them."""
+        if not states:
+            return self._store.entries()
+        marks = ", ".join("?" * len(states))
+        condition = f"id IN (SELECT message FROM recipient WHERE state IN ({marks}))"
+        return self._store.entries(condition, tuple(RecipientState(state).value for state in states))
+
+    def due(self, now: float | None = None) -> Iterator[Entry]:
+        """The messages that are due and that nobody delivers, without leasing them."""
+        return self._store.entries("next_try <= ? AND lease = ''", (self._clock() if now is None else now,))
+
+    def next_try(self) -> float | None:
+        """When the next message is due, None where none waits."""
+        return self._store.next_try()
+
+    def counts(self) -> QueueCounts:
+        """How much lies here, by state."""
+        return QueueCounts(*self._store.count(self._clock()))
+
+    def doctor(self, *, repair: bool = False, deep: bool = False) -> tuple[Finding, ...]:
+        """Look for what crashes, full disks and strangers leave behind.
+
+        Args:
+            repair: put it right; nothing that may be somebody's mail is deleted, it is held.
+            deep: read every message and compare its digest.
+
+        Raises:
+            OutputError: the database is damaged or the repair could not be written.
+        """
+        self._reclaim()
+        if repair:
+            sweep(self.directory / "owners")
+        return examine(self._store, self._spool, self._clock(), repair=repair, deep=deep)

@@ -1,0 +1,106 @@
+r"""Transparency and the end of data (RFC 5321 sections 4.5.2 and 4.1.1.4).
+
+    encode_content(b"Subject: dots\r\n\r\n.hidden\r\n")     # b"Subject: dots\r\n\r\n..hidden\r\n.\r\n"
+    reader = DataReader(); reader.receive_data(octets)     # the other direction, for servers
+
+CRLF is the only line end on the wire. A bare CR or LF is refused, not mended, because a server that takes one for a
+line end would read the rest of the message as commands (SMTP smuggling). The end of data is CRLF.CRLF and nothing else.
+
+Never here: mending of messages; `to_crlf` is there for whoever decides to.
+"""
+
+from mailpipe.errors import LimitExceeded, LocalProtocolError
+
+TERMINATOR = b".\r\n"
+"""The end of data, where the content before it ends with CRLF."""
+_END = b"\r\n.\r\n"
+
+
+def is_crlf_only(octets: bytes) -> bool:
+    """Whether every CR is followed by LF and every LF preceded by CR."""
+    pairs = octets.count(b"\r\n")
+    return octets.count(b"\n") == pairs and octets.count(b"\r") == pairs
+
+
+def to_crlf(octets: bytes) -> bytes:
+    r"""The same lines with CRLF as their only line end; a bare CR ends a line, too.
+
+    >>> to_crlf(b"a\nb\r\nc\rd")
+    b'a\r\nb\r\nc\r\nd'
+    """
+    if is_crlf_only(octets):
+        return octets
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def stuff(octets: bytes) -> bytes:
+    """Double each dot that begins a line.
+
+    Raises:
+        LocalProtocolError: the octets hold a bare CR or LF.
+    """
+    if not is_crlf_only(octets):
+        raise LocalProtocolError("the message holds a bare CR or LF, which must not go over the wire; use to_crlf()")
+    stuffed = octets.replace(b"\r\n.", b"\r\n..")
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def unstuff(octets: bytes) -> bytes:
+    """Undo `stuff`: a dot that begins a line is dropped."""
+    plain = octets.replace(b"\r\n.", b"\r\n")
+    return plain[1:] if plain.startswith(b".") else plain
+
+
+def encode_content(octets: bytes) -> bytes:
+    """The content as it follows a 354 reply, the end of data included; a last line without CRLF gets one.
+
+    Raises:
+        LocalProtocolError: the octets hold a bare CR or LF.
+    """
+    stuffed = stuff(octets)
+    if stuffed and not stuffed.endswith(b"\r\n"):
+        stuffed += b"\r\n"
+    return stuffed + TERMINATOR
+
+
+class DataReader:
+    """Collects what follows a 354 reply until the end of data.
+
+        reader.receive_data(octets)
+        if reader.is_complete: content, rest = reader.octets, reader.rest
+
+    Attributes:
+        is_complete: the end of data has come.
+        octets: the content without transparency, once complete.
+        rest: what came behind the end of data: the next commands.
+    """
+
+    def __init__(self, limit: int = 1 << 30) -> None:
+        self.is_complete = False
+        self.octets, self.rest = b"", b""
+        self._limit = limit
+        # A virtual line end before the first octet makes ".CRLF" at the very beginning an end like any other.
+        self._buffer = bytearray(b"\r\n")
+        self._searched = 0
+
+    def receive_data(self, octets: bytes) -> None:
+        """Take in more octets.
+
+        Raises:
+            LimitExceeded: the content is larger than the limit.
+        """
+        if self.is_complete:
+            self.rest += octets
+            return
+        self._buffer += octets
+        found = self._buffer.find(_END, self._searched)
+        if found < 0:
+            if len(self._buffer) > self._limit:
+                raise LimitExceeded("message_size", len(self._buffer), self._limit)
+            self._searched = max(0, len(self._buffer) - len(_END) + 1)
+            return
+        self.is_complete = True
+        self.rest = bytes(self._buffer[found + len(_END) :])
+        raw = bytes(self._buffer[: found + 2])
+        self.octets = raw.replace(b"\r\n.", b"\r\n")[2:]
+        self._buffer = bytearray()

@@ -1,0 +1,37 @@
+"""Mails for stages."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import mailpipe
+from mailpipe import Envelope, Mail
+from mailpipe.pipeline.mail import Origin
+
+
+@pytest.fixture
+def mail() -> Callable[[bytes], Mail]:
+    """A mail of the given octets."""
+
+    def make(octets: bytes) -> Mail:
+        envelope = Envelope.of("ann@example.org", "bob@example.net")
+        return Mail(mailpipe.parse(octets), envelope, Origin("eml", "test.eml", size=len(octets)))
+
+    return make
+
+
+@pytest.fixture
+def stage() -> Callable[..., Any]:
+    """An open stage of a class, with the given options."""
+    opened: list[Any] = []
+
+    def make(kind: Any, **options: Any) -> Any:
+        one = kind(kind.Options.model_validate(options))
+        one.open()
+        opened.append(one)
+        return one
+
+    yield make
+    for one in opened:
+        one.close()

@@ -1,0 +1,73 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpipe.errors import ComposeError
+from mailpipe.wire import abnf
+from mailpipe.wire.folding import HARD_LIMIT, fold, unfold
+
+_BODY = st.text(alphabet='ab ",\t\\=?qé', max_size=400).filter(lambda text: text.strip(" \t") or not text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (b"one\r\n two\r\n", b"one two"),
+        (b"one\n\ttwo\n", b"one\ttwo"),
+        (b"one\r two\r", b"one two"),
+        (b"one\r\n \r\n two", b"one  two"),
+        (b"one", b"one"),
+        (b"one\r\ntwo", b"one\r\ntwo"),
+        (b"\r\n one\r\n", b" one"),
+    ],
+)
+def test_line_ends_go_and_white_space_stays(raw, body):
+    assert unfold(raw) == body
+
+
+@given(_BODY, st.integers(10, 100), st.sampled_from([b"\r\n", b"\n"]))
+def test_folding_changes_nothing_but_lines(body, width, line_end):
+    raw = fold("Subject", body, width, line_end)
+    assert raw.endswith(line_end)
+    octets = body.encode()
+    assert unfold(raw) == b"Subject:" + (b"" if octets[:1] in (b" ", b"\t") else b" ") + octets
+    for line in raw.removesuffix(line_end).split(line_end):
+        assert len(line) <= HARD_LIMIT
+        assert line.strip()
+
+
+def test_lines_stay_within_the_width_where_words_allow():
+    assert all(len(line) <= 78 for line in fold("X", "word " * 100).split(b"\r\n"))
+
+
+def test_a_quoted_string_and_an_encoded_word_stay_whole():
+    quoted = '"' + "a b " * 15 + '"'
+    assert quoted.encode() in fold("To", f"first, {quoted} <a@b.example>, last one")
+    word = "=?utf-8?q?a_b c?="
+    assert word.encode() in fold("Subject", "x " * 33 + word)
+
+
+def test_a_quoted_string_beyond_the_hard_limit_is_folded_within():
+    assert max(map(len, fold("To", '"' + "a b " * 600 + '"').split(b"\r\n"))) <= HARD_LIMIT
+
+
+@pytest.mark.parametrize("body", ["a\r\nBcc: x", "a\0", "a\rb", "x" * 999, "a" + " " * 1200 + "b"])
+def test_what_cannot_be_said_is_refused(body):
+    with pytest.raises(ComposeError):
+        fold("Subject", body)
+
+
+def test_a_long_body_of_quotes_takes_linear_time():
+    fold("Subject", '" \\' * 30_000)
+    fold("Subject", '"a ' * 30_001)
+
+
+def test_classes_and_octets_of_the_terminals_agree():
+    for inside, octets in ((abnf.ATEXT, abnf.ATEXT_OCTETS), (abnf.WSP, abnf.WSP_OCTETS)):
+        found = {octet for octet in range(256) if re.match(b"[" + inside + b"]", bytes([octet]))}
+        assert found == set(octets)
+    for inside in (abnf.CTEXT, abnf.QTEXT, abnf.DTEXT, abnf.FTEXT, abnf.TOKEN, abnf.VCHAR):
+        assert re.match(b"[" + inside + b"]", b"a")
+        assert not re.match(b"[" + inside + b"]", b"\n")
