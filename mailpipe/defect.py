@@ -82,7 +82,7 @@ DEFECTS: dict[str, DefectKind] = {
     "invalid-quoted-printable": _row(_W, "RFC 2045 6.7", "A \"=\" is not followed by two hexadecimal digits."),
     "invalid-uuencode": _row(_W, "POSIX uuencode", "A uuencoded block is damaged."),
     "unknown-charset": _row(_W, "RFC 2046 4.1.2", "The charset is unknown; another one was detected."),
-    "wrong-charset": _row(_W, "RFC 2046 4.1.2", "The octets do not fit the declared charset; another one was detected."),
+    "wrong-charset": _row(_W, "RFC 2046 4.1.2", "The octets do not fit the declared charset; another was detected."),
     "undeclared-charset": _row(_N, "RFC 2046 4.1.2", "No charset is declared for octets above 127; one was detected."),
     "lossy-text": _row(_W, "RFC 2046 4.1.2", "Some octets fit no charset and were replaced."),
     # limits
@@ -93,7 +93,7 @@ DEFECTS: dict[str, DefectKind] = {
     "limit-parameter-count": _row(_E, "RFC 2045 5.1", "A field has too many parameters; the rest is left alone."),
     "limit-address-count": _row(_E, "RFC 5322 3.4", "A field has too many addresses; the rest is left alone."),
     "limit-encoded-word-count": _row(_E, "RFC 2047 2", "A field has too many encoded words; the rest is left alone."),
-    "limit-decoded-size": _row(_E, "RFC 2045 6", "A decoded body is too large; the rest is cut off in the decoded view."),
+    "limit-decoded-size": _row(_E, "RFC 2045 6", "A decoded body is too large; its view is cut off."),
 }
 """The one table: code → sentence, RFC section, severity."""
 

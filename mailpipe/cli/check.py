@@ -138,7 +138,6 @@ def _add_options(branch: "Tree", model: "BaseModel", *, every: bool) -> None:
     for name, value in _plain(model).items():
         given = name in model.model_fields_set
         if given or every:
-            written = (
-                "true" if value is True else "false" if value is False else "none" if value is None else str(value)
+            branch.add(
+                output.label(f"{name} = ", "green") + output.label(output.toml_text(value), "" if given else "dim")
             )
-            branch.add(output.label(f"{name} = ", "green") + output.label(written, "" if given else "dim"))

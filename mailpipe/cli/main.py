@@ -17,6 +17,7 @@ from typing import TextIO
 from mailpipe.cli.exit import (
     EX_OK,
     EX_PIPE,
+    EX_SOFTWARE,
     EX_TEMPFAIL,
     EX_USAGE,
     FILTER_CODES,
@@ -60,9 +61,9 @@ def _ended(arguments: list[str], *, is_filter: bool) -> int:
         # At the interpreter's own end a failed flush would be exit code 120, and the mail server would bounce.
         sys.stdout.flush()
         _silence_output(sys.stderr)
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else EX_OK if error.code is None else EX_TEMPFAIL
     except BaseException as error:  # noqa: BLE001 - the last door: no traceback reaches a user
+        if isinstance(error, SystemExit) and not is_filter:  # completion ends so
+            return error.code if isinstance(error.code, int) else EX_OK if error.code is None else EX_SOFTWARE
         cause = error.error if isinstance(error, Escaped) else error
         _silence_output()
         if not isinstance(cause, BrokenPipeError):

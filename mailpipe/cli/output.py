@@ -82,6 +82,17 @@ def size_text(octets: int) -> str:
     return f"{value / 1000:.1f} TB"
 
 
+def toml_text(value: Any) -> str:
+    """A plain value as a pipeline file would have it.
+
+    >>> toml_text(True), toml_text(None), toml_text(["a", 1]), toml_text("x")
+    ('true', 'none', '["a", 1]', '"x"')
+    """
+    if value is None:
+        return "none"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def count_text(number: int, noun: str) -> str:
     """A number with its noun: "1 message", "2 messages"."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

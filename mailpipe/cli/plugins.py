@@ -204,21 +204,13 @@ def default_text(option: dict[str, Any]) -> str:
     if option["required"]:
         return "required"
     value = option["default"]
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
     if option["type"] == "duration" and isinstance(value, (int, float)):
         from mailpipe.units import duration_text  # slow to import
 
         return f'"{duration_text(value)}"'
     if option["type"] == "size" and isinstance(value, int) and value >= 1000:
         return f'"{output.size_text(value).replace(" ", "").replace(".0", "").replace("kB", "KB")}"'
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, list):
-        return "[" + ", ".join(f'"{item}"' if isinstance(item, str) else str(item) for item in value) + "]"
-    return str(value)
+    return output.toml_text(value)
 
 
 def _print(document: dict[str, Any], *, in_full: bool) -> None:

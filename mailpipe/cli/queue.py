@@ -226,9 +226,7 @@ def _split(words: list[str], directory: Path | None) -> "tuple[list[str], Queue]
 
 
 def _queue_override(directory: Path | None) -> list[str]:
-    import json  # a JSON string of plain text is a TOML string too
-
-    return [] if directory is None else [f"queue.directory={json.dumps(str(directory.absolute()))}"]
+    return [] if directory is None else [f"queue.directory={output.toml_text(str(directory.absolute()))}"]
 
 
 def _opened(pipeline: str | None, directory: Path | None) -> "Queue":

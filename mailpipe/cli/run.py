@@ -81,14 +81,8 @@ def _all_overrides(overrides: list[str] | None, workers: int | None, journal: Pa
         made.append(f"run.workers={workers}")
     if journal is not None:
         # given on the command line it means the present directory, in the file it would mean beside the file
-        made.append(f"run.journal={_toml_text(str(journal.absolute()))}")
+        made.append(f"run.journal={output.toml_text(str(journal.absolute()))}")
     return made
-
-
-def _toml_text(text: str) -> str:
-    import json  # a JSON string of plain text is a TOML string too
-
-    return json.dumps(text)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ the server cannot take it now.
 Never here: SMTP. It runs the `smtp` sink (or `lmtp`) of a pipeline without stages.
 """
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from mailpipe.pipeline.outcome import Outcome
 
 NAME = "send"
-EXAMPLE = "mailpipe send message.eml -f a@example.org --to b@example.net -s localhost:2525"
+EXAMPLE = "mailpipe send message.eml -f a@example.org --to b@example.net -s localhost:25"
 
 _STYLES = {
     "delivered": "green",
@@ -65,10 +64,10 @@ def command(
     from mailpipe.plugins import load_registry
     from mailpipe.smtp.envelope import Envelope
 
-    given = [f"sink.host={json.dumps(host)}", f"sink.port={port}", *(overrides or ())]
+    given = [f"sink.host={output.toml_text(host)}", f"sink.port={port}", *(overrides or ())]
     text = f'[sink]\nuse = "{"lmtp" if lmtp else "smtp"}"\n[run]\njournal = false\n'
     if queue is not None:
-        text += f"[queue]\ndirectory = {json.dumps(str(queue.absolute()))}\n"
+        text += f"[queue]\ndirectory = {output.toml_text(str(queue.absolute()))}\n"
     registry = load_registry(None)
     settings = parse_settings(text, Path("send"), registry, given)
     raw = RawMail(octets, Origin("eml", message, size=len(octets)), Envelope.of(bare(sender), *map(bare, recipients)))

@@ -5,6 +5,7 @@
 Never here: counting; the numbers are those of `mailpipe.pipeline.report`.
 """
 
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from mailpipe.cli import output
@@ -39,6 +40,10 @@ def print_summary(report: "RunReport", *, stderr: bool = False, verbose: int = 0
     _queue(console, report)
     _list(console, "In doubt: the end of data was sent, no reply came; they may arrive twice", report.in_doubt, most)
     _list(console, "Worth knowing", report.warnings, most)
+    if report.signal or report.error:
+        how = f"Stopped by {Signals(report.signal).name}" if report.signal else "Stopped before the end"
+        again = "the same command goes on where it stopped" if report.journal else "nothing is remembered of it"
+        console.print(output.label(f"{how}; {again}", "bold yellow"))
 
 
 def _messages(console: "Console", report: "RunReport", *, dry_run: bool) -> None:
@@ -99,7 +104,7 @@ def _notices(console: "Console", report: "RunReport", most: int) -> None:
     table = output.table("not delivered", "", "by", "why")
     for notice in report.notices[:most]:
         ending = getattr(notice.ending, "value", str(notice.ending))
-        reason = output.shorten(output.safe(notice.reason), 160)
+        reason = output.shorten(output.safe(notice.reason), 400)
         why = reason if reason.startswith(notice.status) else f"{notice.status} {reason}"
         table.add_row(
             output.label(output.shorten(output.safe(notice.mail), 60)),

@@ -144,12 +144,20 @@ def _is_text(sample: bytes) -> bool:
 def _report_foreign(octets: bytes, decoded: int, tail: int, defects: list[Defect]) -> None:
     """Add a defect where there is anything but the alphabet and line ends, told by sizes before any search."""
     skipped = len(octets) - tail - (decoded * 4 + 2) // 3
+    if not tail:
+        skipped -= len(octets[-2:]) - len(octets[-2:].rstrip(b"\r\n"))
     if not skipped:
         return
-    if (column := octets.find(b"\r\n")) > 0:
-        # Lines of one length: if every line end stands where it should, nothing else was skipped.
-        first, second = octets[column :: column + 2], octets[column + 1 :: column + 2]
-        if first.count(b"\r") == len(first) and second.count(b"\n") == len(second) and skipped <= 2 * len(second):
+    column = octets.find(b"\n", 0, 1000)
+    line_end = b"\r\n" if octets[column - 1 : column] == b"\r" else b"\n"
+    if column >= len(line_end):
+        # Lines of one length: where every line end stands in its column, nothing else was skipped.
+        grid = octets[column :: column + 1]
+        is_even = grid.count(b"\n") == len(grid) >= skipped // len(line_end)
+        if len(line_end) == 2 and is_even:
+            returns = octets[column - 1 :: column + 1]
+            is_even = returns.count(b"\r") >= len(grid)
+        if is_even and skipped == len(line_end) * (skipped // len(line_end)):
             return
     if skipped > octets.count(b"\n") + octets.count(b"\r") and (found := _FIRST_FOREIGN.search(octets)):
         defects.append(Defect("invalid-base64", found.start(), f"octet 0x{found[0][0]:02X}"))

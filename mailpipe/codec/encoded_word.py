@@ -28,6 +28,7 @@ _WORD = re.compile(
 # The same for `sub`, where no payload may reach over the beginning of another word.
 _WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
 _HIGH = re.compile(rb"[\x80-\xff]")
+_UTF_8 = frozenset((b"utf-8", b"UTF-8", b"Utf-8"))
 _LONGEST = 75
 _MOST_DETECTIONS = 4
 _BLANKS = b" \t\r\n"
@@ -119,6 +120,11 @@ class _Field:
             octets = _from_b([payload], begin, defects) if encoding in b"Bb" else binascii.a2b_qp(payload, header=True)
         else:
             octets = _joined(runs, begin, defects)
+        if label in _UTF_8:
+            try:
+                return octets.decode("utf-8")
+            except UnicodeDecodeError:
+                pass
         problems: list[Defect] = []
         # LIMIT: a field of many words under wrong labels would ask chardet for each of them.
         text = charset.text_of(octets, label.decode("ascii"), problems, may_detect=self._asked < _MOST_DETECTIONS)

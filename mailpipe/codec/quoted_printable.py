@@ -8,7 +8,8 @@ Never here: the "Q" of encoded words (encoded_word.py), which has another alphab
 
 QUIRK: a "=" that is followed by neither two hexadecimal digits nor a line end is kept as it is; a soft line break
 may have blanks behind its "=" (RFC 2045 6.7 (3) has them dropped), may end with CR or LF alone, and may be the last
-octet of the body.
+octet of the body. Blanks before a bare LF are dropped only in a body without CR: to look for both costs as much
+as the decoding.
 """
 
 import binascii
@@ -21,7 +22,10 @@ __all__ = ["blocks", "decode", "encode"]
 
 _STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 _SOFT_BARE_CR = re.compile(rb"=[ \t]*+\r(?!\n)")
-_BARE_CR = re.compile(rb"\r(?!\n)")
+# A CR that stands alone or has a blank before it: a literal first character, so that the search is a memchr.
+_ODD_CR = re.compile(rb"\r(?:(?!\n)|(?<=[ \t]\r))")
+_SOFT = re.compile(rb"=[ \t]*+(?:\r|\n|\Z)")
+_SOFT_BLANKS = re.compile(rb"=[ \t]++\n")
 _LONG_FROM = re.compile(rb"^From (?=[^\n]{70})", re.MULTILINE)
 _FROM = re.compile(rb"^From ", re.MULTILINE)
 _BLOCK = 1 << 18
@@ -39,21 +43,38 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
     """
     if isinstance(octets, memoryview):
         octets = bytes(octets)
+    return _decode(octets, b"\r" in octets, defects)
+
+
+def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
     encoded = octets
-    if b"\r" in encoded and _BARE_CR.search(encoded):
-        encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
-    encoded = _without_trailing_blanks(encoded)
+    if has_cr:
+        if _ODD_CR.search(encoded):
+            encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
+            encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
+    elif b" \n" in encoded or (b"\t" in encoded and b"\t\n" in encoded):
+        encoded = b"\n".join([line.rstrip(b" \t") for line in encoded.split(b"\n")])
+    if encoded[-1:] in (b" ", b"\t"):
+        encoded = encoded.rstrip(b" \t")
     decoded = binascii.a2b_qp(encoded)
-    # An escape gives two octets less, a soft line break two or three; a stray "=" gives less than that away, and
-    # a2b_qp takes "==" for one "=".
-    expected = len(encoded) - 2 * encoded.count(b"=") - (encoded.count(b"=\r\n") if b"\r" in encoded else 0)
-    if len(decoded) != expected and _STRAY.search(encoded):
-        if defects is not None:
-            place = _STRAY.search(octets) or _STRAY.search(encoded)
-            assert place is not None
-            defects.append(Defect("invalid-quoted-printable", place.start()))
-        decoded = binascii.a2b_qp(_STRAY.sub(b"=3D", encoded))
+    # A stray "=" stays in what a2b_qp gives, and "==" leaves one; elsewhere only "=3D" gives a "=".
+    if b"=" in decoded or encoded[-1:] == b"=":
+        # An escape takes two octets, a soft line break two or three; a stray "=" takes less.
+        expected = len(encoded) - 2 * encoded.count(b"=") - (encoded.count(b"=\r\n") if has_cr else 0)
+        if len(decoded) != expected and _STRAY.search(encoded):
+            encoded = _SOFT_BLANKS.sub(b"=\n", encoded)
+            if defects is not None and (stray := _STRAY.search(octets, _first_stray(octets))):
+                defects.append(Defect("invalid-quoted-printable", stray.start()))
+            decoded = binascii.a2b_qp(_STRAY.sub(b"=3D", encoded))
     return decoded
+
+
+def _first_stray(octets: bytes) -> int:
+    """Where the first "=" stands that blanks and a line end do not follow either."""
+    for stray in _STRAY.finditer(octets):
+        if not _SOFT.match(octets, stray.start()):
+            return stray.start()
+    return len(octets)
 
 
 def encode(octets: bytes | memoryview, *, is_text: bool, line_end: bytes = b"\r\n") -> bytes:
@@ -90,6 +111,7 @@ def encode(octets: bytes | memoryview, *, is_text: bool, line_end: bytes = b"\r\
 def blocks(octets: bytes | memoryview) -> Iterator[bytes]:
     """Undo quoted-printable piece by piece, cut at line ends; the pieces joined are what `decode` gives."""
     view = memoryview(octets)
+    has_cr = re.search(b"\r", view) is not None
     start = 0
     while start < len(view):
         size = _BLOCK
@@ -102,7 +124,7 @@ def blocks(octets: bytes | memoryview) -> Iterator[bytes]:
                 break
             size *= 2
         start += len(block)
-        yield decode(block)
+        yield _decode(block, has_cr)
 
 
 def _safe_cut(block: bytes) -> int:
@@ -112,13 +134,3 @@ def _safe_cut(block: bytes) -> int:
         cut = sign
     # Blanks before the cut may be the end of a line whose end comes later.
     return cut if cut and block[cut - 1] not in b" \t\r" else 0
-
-
-def _without_trailing_blanks(encoded: bytes) -> bytes:
-    """Drop white space at the ends of lines, which a transport added (RFC 2045 6.7 (3))."""
-    has_tab = b"\t" in encoded
-    if b"\r" in encoded and (b" \r\n" in encoded or (has_tab and b"\t\r\n" in encoded)):
-        encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
-    if b" \n" in encoded or (has_tab and b"\t\n" in encoded):
-        encoded = b"\n".join([line.rstrip(b" \t") for line in encoded.split(b"\n")])
-    return encoded.rstrip(b" \t") if encoded[-1:] in (b" ", b"\t") else encoded

@@ -250,6 +250,7 @@ class _Reader:
         self.group_members: list[Mailbox] = []
         self.words: list[Token] = []  # since the last separator
         self.angle: list[Token] | None = None  # between "<" and ">"
+        self.has_at = False  # whether there is an "@" among the words, or inside the angle brackets
         self.name: str | None = None  # the phrase before "<"
         self.comments: list[Token] = []
         self.last: int = -1  # whether something was emitted since the last separator, and where it ended
@@ -292,11 +293,12 @@ class _Reader:
             self._special_in_angle(token, sign)
         elif sign == "@":
             self.words.append(token)
+            self.has_at = True
         elif sign == "<":
             self.name = _phrase_text(self.text, self.words) if self.words else None
             if self.words and self.last >= 0:
                 self._defect("invalid-address", token.start, "a comma is missing")
-            self.words, self.angle = [], []
+            self.words, self.angle, self.has_at = [], [], False
         elif sign == ",":
             self._separate(",", token.start)
         elif sign == ";":
@@ -315,16 +317,18 @@ class _Reader:
             self._close_angle(token.end)
         elif sign == "@":
             angle.append(token)
+            self.has_at = True
         elif sign == "<":
             # QUIRK: "<<a@b>>", and "<a@b <c@d>" where the first is not closed.
             self._defect("invalid-address", token.start, "a \"<\" inside angle brackets")
-            if any(each.text == "@" and each.kind is SPECIAL for each in angle):
+            if self.has_at:
                 self._close_angle(token.start)
-                self.name, self.angle = None, []
+                self.name, self.angle, self.has_at = None, [], False
         elif sign == ":":
             if angle and angle[0].text == "@":
                 self._defect("obsolete-address", angle[0].start, "a source route")
                 angle.clear()
+                self.has_at = False
             elif len(angle) == 1 and angle[0].text.lower() == "mailto":
                 angle.clear()
             else:
@@ -346,7 +350,8 @@ class _Reader:
         elif words[0].text == "@" and words[0].kind is SPECIAL:
             self._defect("obsolete-address", words[0].start, "a source route")
             words.clear()
-        elif any(each.text == "@" and each.kind is SPECIAL for each in words):
+            self.has_at = False
+        elif self.has_at:
             words.append(token)
         else:
             name = _phrase_text(self.text, words)
@@ -380,7 +385,7 @@ class _Reader:
             (self.members if self.group is None else self.group_members).append(mailbox)
 
     def _close_angle(self, end: int) -> None:
-        angle, self.angle = self.angle or [], None
+        angle, self.angle, self.has_at = self.angle or [], None, False
         name, self.name = self.name, None
         address = _address_text(angle)
         if address[-1:] == ":" and "@" not in address:
@@ -404,7 +409,7 @@ class _Reader:
 
     def _separate(self, sign: str, position: int) -> None:
         """A comma, a semicolon or the end: what do the words since the last separator say?"""
-        words, self.words = self.words, []
+        words, self.words, self.has_at = self.words, [], False
         if words:
             self._flush_words(words, sign, position)
         elif sign == ";":

@@ -32,7 +32,7 @@ def render(name: str, text: str) -> bytes:
     if kind is Text:
         if text.isascii() and "=?" not in text and text.isprintable():
             return text.strip(" \t").encode("ascii")
-        return encoded_word.encode(text)
+        return encoded_word.encode(text, first_width=76 - len(name) - 2)
     octets = text.encode("utf-8", "surrogateescape")
     if text.isascii():
         return octets.strip(b" \t")

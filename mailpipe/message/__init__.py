@@ -12,6 +12,7 @@ from mailpipe.message import compose, edit
 from mailpipe.message.entity import Entity
 from mailpipe.message.field import Field
 from mailpipe.message.header import Header
+from mailpipe.message.inspect import inspect
 from mailpipe.message.message import Message, parse
 
-__all__ = ["DecodedText", "Entity", "Field", "Header", "Message", "compose", "edit", "parse"]
+__all__ = ["DecodedText", "Entity", "Field", "Header", "Message", "compose", "edit", "inspect", "parse"]

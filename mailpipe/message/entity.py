@@ -11,7 +11,7 @@ Never here: edits of the tree (`edit`), and what only the top of a tree has (`me
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 from mailpipe.codec import charset, transfer
@@ -52,8 +52,9 @@ class Entity(Node):
     _header: Header
     _layout: tuple["bytes | Slice | Entity", ...]  # composed only: what follows the header
     _base: "Entity | None"  # composed only: whose body it shares
-    # set by the module that defines it: the class of enclosed messages
+    # set by the modules that define them, which stand above this one
     _message_class: ClassVar[type["Entity"]]
+    _inspect: ClassVar[Callable[["Entity"], tuple[Defect, ...]]]
 
     @classmethod
     def _composed(
@@ -392,10 +393,7 @@ class Entity(Node):
     @property
     def defects(self) -> tuple[Defect, ...]:
         """Everything that is wrong with it and below it, by offset."""
-        # a table of checks that most readers of a message never need
-        from mailpipe.message.inspect import inspect
-
-        return inspect(self)
+        return Entity._inspect(self)
 
     # -- changing
 

@@ -139,3 +139,6 @@ def _long_lines(raw: bytes, maximum: int) -> tuple[int, int]:
                 position += len(line) + 1
         position = stop + 1
     return first, count
+
+
+Entity._inspect = staticmethod(inspect)

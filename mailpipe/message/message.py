@@ -12,7 +12,7 @@ import mmap
 import os
 from collections.abc import Callable
 from datetime import datetime
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received
 from mailpipe.fields import parse as parse_field
@@ -20,6 +20,9 @@ from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit
 from mailpipe.message.entity import Entity
 from mailpipe.parser.scan import Document, place
+
+if TYPE_CHECKING:
+    from mailpipe.message.snapshot import MessageSnapshot
 
 _NO_ADDRESSES = parse_field("to", b"")
 
@@ -185,7 +188,7 @@ class Message(Entity):
 
     # -- values
 
-    def snapshot(self) -> "Any":
+    def snapshot(self) -> "MessageSnapshot":
         """Everything that can be known, as a pydantic model (`mailpipe.message.snapshot.MessageSnapshot`)."""
         # pydantic is slow to import and few readers of mail need it
         from mailpipe.message.snapshot import take
@@ -197,7 +200,7 @@ class Message(Entity):
         # only asked for by pydantic itself, so that it is imported already
         from mailpipe.message.snapshot import core_schema
 
-        return core_schema(cls)
+        return core_schema(cls, parse)
 
 
 Entity._message_class = Message

@@ -8,17 +8,17 @@ Never here: octets of bodies. A snapshot tells sizes and digests, and the text o
 
 import base64
 import hashlib
+from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as schemas
 
-from mailpipe.defect import Severity
-from mailpipe.fields import Group, Mailbox
+from mailpipe.defect import Defect, Severity
+from mailpipe.fields import AddressList, Group, Mailbox
 from mailpipe.message.entity import Entity
-from mailpipe.message.message import Message, parse
 
 
 class _Model(BaseModel):
@@ -142,7 +142,64 @@ class MessageSnapshot(_Model):
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True, populate_by_name=True)
 
 
-def take(message: Message) -> MessageSnapshot:
+class Views(Protocol):
+    """What a snapshot asks of a message."""
+
+    @property
+    def subject(self) -> str | None:
+        """Decoded."""
+        ...
+    @property
+    def from_(self) -> AddressList:
+        """The authors."""
+        ...
+    @property
+    def sender(self) -> Mailbox | None:
+        """Who handed it in."""
+        ...
+    @property
+    def reply_to(self) -> AddressList:
+        """Where answers should go."""
+        ...
+    @property
+    def to(self) -> AddressList:
+        """Primary recipients."""
+        ...
+    @property
+    def cc(self) -> AddressList:
+        """Secondary recipients."""
+        ...
+    @property
+    def bcc(self) -> AddressList:
+        """Hidden recipients."""
+        ...
+    @property
+    def date(self) -> datetime | None:
+        """With its zone."""
+        ...
+    @property
+    def message_id(self) -> str | None:
+        """Without angle brackets."""
+        ...
+    @property
+    def in_reply_to(self) -> tuple[str, ...]:
+        """Identifiers."""
+        ...
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Identifiers."""
+        ...
+    @property
+    def defects(self) -> tuple[Defect, ...]:
+        """Everything that is wrong."""
+        ...
+    def walk(self) -> Iterator[tuple[str, Entity]]:
+        """Every entity with its path."""
+        ...
+    def __len__(self) -> int: ...
+
+
+def take(message: Views) -> MessageSnapshot:
     """The snapshot of a message."""
     sender = message.sender
     return MessageSnapshot(
@@ -218,16 +275,16 @@ def _clean(text: str | None) -> str | None:
     return None if text is None else _text(text)
 
 
-def core_schema(cls: type[Message]) -> CoreSchema:
+def core_schema(kind: type[Entity], parse: Callable[[bytes], Entity]) -> CoreSchema:
     """How pydantic validates and dumps a `Message` field: octets or base64 text in, base64 text out."""
 
-    def read(value: Any) -> Message:
-        if isinstance(value, Message):
+    def read(value: Any) -> Entity:
+        if isinstance(value, kind):
             return value
         if isinstance(value, str):
             return parse(base64.b64decode(value, validate=True))
         if isinstance(value, bytes | bytearray | memoryview):
-            return parse(value)
+            return parse(bytes(value))
         raise ValueError("expected a Message, its octets, or its octets in base64")
 
     return schemas.no_info_plain_validator_function(

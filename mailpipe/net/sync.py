@@ -279,7 +279,8 @@ class SmtpConnection:
                     self._drop_if_ended()
                     return reply
                 case ConnectionEnded(error):
-                    raise ConnectionLost(f"{peer}: {error} (in reply to {command.verb})") from error
+                    where = "" if command.verb in str(error) else f" (in reply to {command.verb})"
+                    raise ConnectionLost(f"{peer}: {error}{where}") from error
 
     def is_alive(self) -> bool:
         """Ask with NOOP whether the peer is still there."""

@@ -49,7 +49,6 @@ class Pipeline:
         self._line: Line | None = None
         self._close_line: Callable[[], list[str]] | None = None
         self._batch: Batch | None = None
-        self._signal = 0
         self._is_stopped = False
 
     def __enter__(self) -> "Pipeline":
@@ -120,7 +119,7 @@ class Pipeline:
         tally = Tally(settings.name, settings.run.workers, str(path) if path else None)
         journal = Journal.open(path, settings.digests, fresh=fresh) if path else None
         batch = Batch(chosen, journal, tally, on_progress, limit)
-        self._signal, self._batch = 0, batch
+        self._batch = batch
         if self._is_stopped:
             batch.stop()
         try:
@@ -134,7 +133,6 @@ class Pipeline:
             self._batch = None
             if journal is not None:
                 journal.close()
-        tally.signal = self._signal
         if not (tally.entered or tally.skipped or tally.error or batch.is_stopped or limit == 0):
             where = ", ".join(sources) if sources else "the source"
             tally.warnings.append(f"no mail in {where}")
@@ -144,11 +142,10 @@ class Pipeline:
 
     def stop(self, signum: int = 0) -> None:
         """End the run after the mails in hand; may be called from a signal handler or another thread."""
-        self._signal = signum or self._signal
+        self._is_stopped = True
         if self._batch is not None:
             self._batch.stop()
-        elif not signum:
-            self._is_stopped = True
+            self._batch.tally.signal = signum or self._batch.tally.signal
 
     def _flow(self, batch: Batch, tally: Tally) -> None:
         count = self.settings.run.workers

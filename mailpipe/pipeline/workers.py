@@ -4,9 +4,10 @@
         workers.run()
 
 Each process makes its own registry, stages and sink from the text of the pipeline file, and writes its own lines into
-the one journal, whose lock it shares. Processes are spawned, not forked: the parent may have threads (a progress bar,
-a sink's), and a fork copies their locks in whatever state they are. Only what fits into a few megabytes is under way
-to a worker at a time, so memory stays flat however large the archive is.
+the one journal, whose lock it shares. Processes come from a fork server, not from a fork of the parent: that may have
+threads (a progress bar, a sink's), and a fork copies their locks in whatever state they are; and not from a spawn, for
+which each would import everything anew. Only what fits into a few megabytes is under way to a worker at a time, so
+memory stays flat however large the archive is.
 
 A worker that dies takes no mail with it: what the journal has is counted, the mail in hand goes to another worker, and
 one whose worker dies twice is deferred. When the parent dies, the pipes close, and workers end after the mail in hand.
@@ -192,7 +193,8 @@ class Workers:
 
     def __init__(self, open_line: OpenLine, recipe: Recipe, batch: Batch, count: int) -> None:
         self._open_line, self._recipe, self._batch, self._count = open_line, recipe, batch, count
-        self._context = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([open_line.__module__])
         self._workers: list[_Worker] = []
         self._events: SimpleQueue[tuple[_Worker, object]] = SimpleQueue()
         self._again: deque[_Task] = deque()

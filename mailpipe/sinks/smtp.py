@@ -205,12 +205,12 @@ class SmtpSink(Sink[SmtpOptions]):
         limit = self.options.recipients_per_transaction
         while True:
             extensions = connection.open()
-            policy = _policy(extensions)
+            policy = _policy(extensions, mail)
             octets = write(mail.message, policy)
             result = connection.deliver(mail.envelope, octets, recipients_per_transaction=limit)
             refused_by_us = all(not answer.command and answer.reply is not None for answer in result.answers)
             # A connection that had to be made anew may have found another server behind the name.
-            if not (refused_by_us and connection.is_open and _policy(connection.extensions) != policy):
+            if not (refused_by_us and connection.is_open and _policy(connection.extensions, mail) != policy):
                 return result
 
     def _messages_per_connection(self, extensions: Extensions) -> int:
@@ -250,13 +250,17 @@ class LmtpSink(SmtpSink):
     dialect = Dialect.LMTP
 
 
-def _policy(extensions: Extensions) -> WritePolicy:
+def _policy(extensions: Extensions, mail: Mail) -> WritePolicy:
     """What the peer can take.
+
+    A mail that is declared to need SMTPUTF8 is written in ASCII for a peer without it (RFC 6531 section 3.2); the raw
+    8-bit header of an undeclared one is passed on as it always was.
 
     Content without lines is not sent even where BINARYMIME would allow it: the writer gives CRLF to every line, and the
     next hop but one may not take it.
     """
-    return WritePolicy(b"\r\n", "8bit" if extensions.eightbitmime else "7bit", extensions.smtputf8)
+    must_be_ascii = not extensions.eightbitmime or (mail.envelope.parameters.smtputf8 and not extensions.smtputf8)
+    return WritePolicy(b"\r\n", "7bit" if must_be_ascii else "8bit", extensions.smtputf8)
 
 
 def _own_name() -> str:

@@ -117,7 +117,8 @@ class ClientProtocol:
         if octets:
             self._parser.feed(octets)
         else:
-            self.connection_lost("the peer closed the connection")
+            instead = f" in place of a reply to {self.awaited.verb}" if self.awaited is not None else ""
+            self.connection_lost(f"the peer closed the connection{instead}")
 
     def tls_started(self) -> None:
         """The handshake is done: all that was learnt in clear is forgotten (RFC 3207 section 4.2)."""

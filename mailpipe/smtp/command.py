@@ -59,7 +59,7 @@ class Command:
 class Greeting(Command):
     """No command: stands for the connection itself, which the peer answers with its greeting."""
 
-    verb = "connection"
+    verb = "connecting"
 
     @property
     def octets(self) -> bytes:

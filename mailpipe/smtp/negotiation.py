@@ -64,9 +64,8 @@ def plan_transaction(
     Raises:
         LocalProtocolError: the message holds a bare CR or LF and cannot go by BDAT.
     """
-    chunked = not is_crlf_only(octets) or b"\0" in octets
-    if chunked and not extensions.binarymime:
-        chunked = False  # encode_content refuses a bare CR or LF; a NUL passes, as it always did
+    # Without BINARYMIME encode_content refuses a bare CR or LF; a NUL passes, as it always did.
+    chunked = extensions.binarymime and (not is_crlf_only(octets) or b"\0" in octets)
     smtputf8 = extensions.smtputf8 and _needs_smtputf8(envelope, octets)
     body = "BINARYMIME" if chunked else None if octets.isascii() else "8BITMIME"
     mail = Mail(envelope.reverse_path, _mail_parameters(envelope, extensions, len(octets), body, smtputf8))
@@ -93,17 +92,21 @@ def _local(status: EnhancedStatus, text: str) -> Reply:
 
 
 def _needs_smtputf8(envelope: Envelope, octets: bytes) -> bool:
-    if envelope.parameters.smtputf8 or _is_utf8_address(envelope.reverse_path):
-        return True
-    if any(_is_utf8_address(address) for address in envelope.addresses):
-        return True
+    addresses = (envelope.reverse_path, *envelope.addresses)
+    return any(_is_utf8_address(address) for address in addresses) or has_utf8_header(octets)
+
+
+def has_utf8_header(octets: bytes) -> bool:
+    """Whether the header is one of RFC 6532.
+
+    QUIRK: a header in an undeclared charset of the nineties is no UTF-8, and SMTPUTF8 would be a lie about it.
+    """
     if octets.isascii():
         return False
     end = octets.find(b"\r\n\r\n")
     header = octets if end < 0 else octets[:end]
     if header.isascii():
         return False
-    # QUIRK: a header in an undeclared charset of the nineties is no UTF-8, and SMTPUTF8 would be a lie about it
     try:
         header.decode()
     except UnicodeDecodeError:
@@ -166,8 +169,9 @@ def _whole_refusal(
     except LocalProtocolError as error:
         utf8 = error.status == EnhancedStatus(5, 6, 7)
         return _local(error.status if utf8 else EnhancedStatus(5, 1, 7), f"reverse-path: {error}")
-    if envelope.parameters.smtputf8 and not extensions.smtputf8 and _needs_more_than_ascii(envelope, octets):
-        return _local(EnhancedStatus(5, 6, 7), "the mail needs SMTPUTF8 (RFC 6531), which the next hop does not offer")
+    if envelope.parameters.smtputf8 and not extensions.smtputf8 and has_utf8_header(octets):
+        words = "the header needs SMTPUTF8 (RFC 6531), which the next hop does not offer"
+        return _local(EnhancedStatus(5, 6, 7), words)
     if extensions.size and len(octets) > extensions.size:
         words = f"the message has {len(octets)} octets, the next hop takes at most {extensions.size}"
         return _local(EnhancedStatus(5, 3, 4), words)
@@ -178,9 +182,3 @@ def _whole_refusal(
         words = "the mail must travel over TLS on every hop (RFC 8689), and the next hop does not offer that"
         return _local(EnhancedStatus(5, 7, 30), words)
     return None
-
-
-def _needs_more_than_ascii(envelope: Envelope, octets: bytes) -> bool:
-    end = octets.find(b"\r\n\r\n")
-    header = octets if end < 0 else octets[:end]
-    return not header.isascii() or not envelope.reverse_path.isascii()

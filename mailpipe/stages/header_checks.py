@@ -6,6 +6,7 @@
 Never here: policies. A check finds; the stage decides.
 """
 
+import re
 from dataclasses import dataclass
 
 from mailpipe.defect import DEFECTS, Severity
@@ -14,6 +15,7 @@ from mailpipe.fields.mime import MimeVersion
 from mailpipe.fields.registry import required_names
 from mailpipe.message import Field, Message
 
+_NAME = re.compile(r"[!-9;-~]+")  # printable ASCII without a colon
 _LONGEST, _RECOMMENDED = 998, 78
 _PLAIN_ENCODINGS = ("7bit", "8bit", "binary")
 
@@ -84,9 +86,12 @@ def find(message: Message) -> list[Finding]:
     found: list[Finding] = []
     seen: dict[str, int] = {}
     for place, field in enumerate(message.header):
-        if not field.name:
+        if not _NAME.fullmatch(field.name):
+            # a name with a blank in it ends the header for other programs: what follows would be body to them
             found.append(Finding("field_syntax", "malformed-field", place=place))
             continue
+        if field.raw[len(field.name) : len(field.name) + 1] != b":":
+            found.append(Finding("field_syntax", "space-before-colon", field.name, place))
         key = field.key
         seen[key] = seen.get(key, 0) + 1
         maximum = occurrence(key).maximum

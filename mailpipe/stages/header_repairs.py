@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 
 from mailpipe.archive import from_line
+from mailpipe.errors import ComposeError
 from mailpipe.fields import AddressList, DateTime, ReturnPath
 from mailpipe.fields.date import render as render_date
 from mailpipe.fields.rendering import render
@@ -35,7 +36,11 @@ def repair(message: Message, findings: Iterable[Finding]) -> tuple[Message, list
     for place, found in by_place.items():
         field = fields[place][0]
         for finding in sorted(found, key=lambda one: one.check == "single_fields"):
-            if result := _REPAIRS[finding.check](field, finding, message, line_end):
+            try:
+                result = _REPAIRS[finding.check](field, finding, message, line_end)
+            except ComposeError:  # a name or a value that cannot be said any better
+                continue
+            if result is not None:
                 what, made = result
                 fields[place] = made
                 changes.append(what)
@@ -143,7 +148,7 @@ def _malformed(field: Field, finding: Finding, message: Message, line_end: bytes
     clean = field.raw.strip(b" \t\r\n").replace(b"\r", b" ").replace(b"\n", b" ").replace(b"\0", b"")
     if finding.code != "malformed-field":
         name, _, body = clean.partition(b":")
-        return f"{field.name} cleaned of control characters", [
+        return f"{field.name} written anew", [
             Field(fold(name.decode("latin-1").strip(), body.strip(), line_end=line_end))
         ]
     return "a malformed line made a field", [Field(fold("X-Malformed", clean, line_end=line_end))]

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailpipe.archive.mbox import Dialect, MboxSpan, quote, render, split, unquote
@@ -152,18 +152,21 @@ pieces = st.sampled_from([b"From ", b">From ", b">", b"\n", b"\r\n", b"x", b"A: 
 messages = st.lists(pieces | st.binary(max_size=8), max_size=12).map(b"".join)
 
 
+@settings(deadline=None)
 @given(st.lists(messages, max_size=5))
 def test_what_is_written_as_mboxrd_reads_back_octet_for_octet(written: list[bytes]) -> None:
     ended = [octets if octets.endswith(b"\n") else octets + b"\n" for octets in written]
     assert contents(b"".join(render(octets, FROM[:-1]) for octets in ended), "mboxrd") == ended
 
 
+@settings(deadline=None)
 @given(st.lists(messages.map(lambda octets: b"A: b\n\n" + octets + b"\n"), max_size=5))
 def test_auto_finds_the_same_messages_in_what_we_write(written: list[bytes]) -> None:
     archive = b"".join(render(octets, FROM[:-1]) for octets in written)
     assert len(contents(archive)) == len(written)
 
 
+@settings(deadline=None)
 @given(messages, st.sampled_from(["auto", "mboxo", "mboxrd", "mboxcl", "mboxcl2"]))
 def test_no_octet_is_in_two_messages_or_in_none(octets: bytes, dialect: Dialect) -> None:
     octets = FROM + octets
@@ -177,6 +180,7 @@ def test_no_octet_is_in_two_messages_or_in_none(octets: bytes, dialect: Dialect)
     assert not octets[behind:].strip(b"\r\n")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_arbitrary_octets_are_covered_too(octets: bytes) -> None:
     spans = list(split(octets))

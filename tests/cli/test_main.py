@@ -1,7 +1,7 @@
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,22 +42,22 @@ def test_the_help_comes_without_pydantic_and_the_model() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize(("arguments", "seconds"), [(["--version"], 0.15), (["--help"], 0.4)])
-def test_the_first_answer_comes_quickly(arguments: list[str], seconds: float) -> None:
-    best = 10.0
+def processor_seconds(*arguments: str) -> float:
+    """The least that a process of these arguments needed of the processor, which others may be using too."""
+    used = []
     for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "mailpipe", *arguments], check=True, timeout=30, stdout=subprocess.DEVNULL
-        )
-        best = min(best, time.perf_counter() - began)
-    # Other processes may share the machine: a bare interpreter says how slow it is at this moment.
-    bare = 10.0
-    for _ in range(3):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "pass"], check=True, timeout=30)
-        bare = min(bare, time.perf_counter() - began)
-    assert best < seconds * max(1.0, bare / 0.02)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(used)
+
+
+def test_the_first_answer_comes_quickly() -> None:
+    # Where a bare interpreter needs 20 ms, the version may take 150 ms and the help 400 ms.
+    bare = max(0.01, processor_seconds("-c", "pass"))
+    assert processor_seconds("-m", "mailpipe", "--version") < 7.5 * bare
+    assert processor_seconds("-m", "mailpipe", "--help") < 20 * bare
 
 
 def test_without_a_verb_the_help_is_shown_and_it_is_a_usage_error(mailpipe: Run) -> None:

@@ -4,13 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import mailpipe
 from mailpipe.pipeline.assemble import assemble
 from mailpipe.pipeline.outcome import Ending
 from mailpipe.pipeline.settings import load_settings
 from mailpipe.plugins import load_registry
+
+# the package of this checkout, wherever the script lies
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(mailpipe.__file__).parents[1])}
 
 PARENT = """
 import sys
@@ -106,7 +111,7 @@ def test_a_journal_that_fails_in_a_worker_stops_the_run_in_good_order(folder):
     ).replace("    assemble(", "    report = assemble(")
     script = folder / "run.py"
     script.write_text(code)
-    done = subprocess.run([sys.executable, str(script), str(folder / "pipe.toml")], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, str(script), str(folder / "pipe.toml")], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert "pipe.journal: cannot write" in done.stdout, done.stderr
     assert done.stdout.strip().endswith("True")
     before = delivered(folder)
@@ -123,7 +128,7 @@ def test_workers_end_when_their_parent_is_killed(folder, tmp_path):
     (folder / "pipe.toml").write_text(text.replace('use = "script"', f'use = "wait"\nfile = "{go}"'))
     script = tmp_path / "parent.py"
     script.write_text(PARENT.replace("assemble(load", "print(__import__('os').getpid(), flush=True); assemble(load"))
-    parent = subprocess.Popen([sys.executable, str(script), str(folder / "pipe.toml")], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, str(script), str(folder / "pipe.toml")], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert parent.stdout is not None
     assert int(parent.stdout.readline()) == parent.pid
     # both workers are in the middle of a mail when its file is there
@@ -141,16 +146,16 @@ def test_workers_end_when_their_parent_is_killed(folder, tmp_path):
 
 
 def children_of(parent):
-    found = []
+    """The workers: grandchildren, by way of the fork server."""
+    parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                with open(f"/proc/{entry}/stat") as stat, open(f"/proc/{entry}/cmdline") as command:
-                    if int(stat.read().rpartition(")")[2].split()[1]) == parent and "spawn_main" in command.read():
-                        found.append(int(entry))
+                with open(f"/proc/{entry}/stat") as stat:
+                    parents[int(entry)] = int(stat.read().rpartition(")")[2].split()[1])
             except OSError:
                 continue
-    return found
+    return [pid for pid in parents if parents.get(parents[pid]) == parent]
 
 
 def is_alive(pid):
@@ -182,7 +187,8 @@ def test_a_worker_ignores_the_signals_of_its_group(folder, tmp_path):
     script.write_text(PARENT.replace(".run(on_progress=tell)", ".run(); print(report.model_dump_json())")
                       .replace("    assemble(", "    report = assemble("))
     parent = subprocess.Popen(
-        [sys.executable, str(script), str(folder / "pipe.toml")], stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(script), str(folder / "pipe.toml")], stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=ENVIRONMENT,
     )
     wait_for(lambda: len(children_of(parent.pid)) == 2 and (folder / "pipe.journal").exists())
     # a key press reaches the whole group; it may come before the workers have begun to ignore it

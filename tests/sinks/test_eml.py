@@ -53,7 +53,7 @@ def test_digest_and_message_id_make_names(tmp_path: Path, make_mail) -> None:
     assert names(tmp_path / "b") == ["_.._etc_a_b@example.org-2.eml", "_.._etc_a_b@example.org-3.eml", "_.._etc_a_b@example.org.eml"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(identifier=st.binary(max_size=300).filter(lambda octets: b"\n" not in octets))
 def test_no_message_id_leads_out_of_the_directory(tmp_path_factory, make_mail, identifier: bytes) -> None:
     directory = tmp_path_factory.mktemp("eml")

@@ -33,7 +33,7 @@ def test_a_mail_arrives_in_new_octet_for_octet(tmp_path: Path, make_mail) -> Non
     assert list((tmp_path / "Mail/tmp").iterdir()) == []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(written=st.lists(st.binary(max_size=80), max_size=4), sync=st.booleans())
 def test_the_source_reads_back_what_the_sink_wrote(tmp_path_factory, make_mail, written, sync) -> None:
     path = tmp_path_factory.mktemp("maildir")

@@ -40,7 +40,7 @@ def test_a_mail_is_appended_behind_a_from_line_of_its_envelope(tmp_path: Path, m
     assert receipt.reference == f"{path}:{path.read_bytes().rindex(b'From MAILER')}"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(written=st.lists(st.binary(max_size=60) | st.sampled_from([b"From x", b">From y\n\nFrom z\n"]), max_size=5))
 def test_the_source_reads_back_what_the_sink_wrote(tmp_path_factory, make_mail, written) -> None:
     path = tmp_path_factory.mktemp("mbox") / "a.mbox"

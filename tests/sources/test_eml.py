@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailpipe.errors import InputError
@@ -46,6 +46,7 @@ def test_another_source_reads_the_same_mails_again(letters: Path) -> None:
     assert [source(letters).reread(origin) for origin in source(letters, letters / "notes.txt").origins()] == mails
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=500))
 def test_any_octets_are_a_mail(tmp_path_factory: pytest.TempPathFactory, octets: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.eml"

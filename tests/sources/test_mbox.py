@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailpipe.archive.mbox import render
@@ -58,6 +58,7 @@ def test_another_source_reads_the_same_mails_again_from_their_origins(archive: P
         worker.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60).map(lambda octets: octets + b"\n"), min_size=1, max_size=6))
 def test_mboxrd_gives_back_what_was_written(tmp_path_factory: pytest.TempPathFactory, written: list[bytes]) -> None:
     path = tmp_path_factory.getbasetemp() / "round.mbox"

@@ -13,7 +13,14 @@ CHINESE = "港口博物馆：\n\n海图已经收到，谢谢。\n"
 
 
 def _text(
-    name: str, subject: str, body: str | bytes, charset: str, encoding: str, sender: str, label: str = ""
+    name: str,
+    subject: str,
+    body: str | bytes,
+    charset: str,
+    encoding: str,
+    sender: str,
+    label: str = "",
+    kind: str = "text/plain",
 ) -> Letter:
     return letter(
         name,
@@ -24,7 +31,7 @@ Subject: {subject}
 Date: {{date}}
 Message-ID: {{id}}
 MIME-Version: 1.0
-Content-Type: text/plain; charset={label or charset}
+Content-Type: {kind}; charset={label or charset}
 Content-Transfer-Encoding: {encoding}
 """,
         body,
@@ -152,6 +159,6 @@ Message-ID: {id}
         "iso-8859-1",
         "8bit",
         "news@example.org",
-        'iso-8859-1; name="letter.html"',
+        kind="text/html",
     ),
 )

@@ -1,0 +1,49 @@
+"""Every `--help` ends with an example that can be pasted; here they are pasted."""
+
+import io
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mailpipe.cli import check, plugins, queue, run, send, show, validate
+from mailpipe.cli import filter as filter_verb
+from mailpipe.queue import Queue
+from mailpipe.smtp.envelope import Envelope
+
+Run = Callable[..., object]
+EXAMPLES = {(): "mailpipe show message.eml", ("queue",): queue.EXAMPLE}
+EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in (run, check, filter_verb, show, validate, plugins, send)}
+EXAMPLES |= {("queue", name): example for name, (_, example) in queue.COMMANDS.items()}
+
+
+@pytest.mark.parametrize("verb", EXAMPLES, ids=" ".join)
+def test_the_help_ends_with_the_example_on_one_line(
+    mailpipe: Run, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    lines = [line.strip() for line in mailpipe(*verb, "--help").text.splitlines() if line.strip()]
+    assert lines[-2:] == ["Example:", EXAMPLES[verb]]
+
+
+@pytest.mark.parametrize("example", sorted(set(EXAMPLES.values())))
+def test_the_example_runs(
+    mailpipe: Run, folder: Path, peer: object, example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shlex.split(example)
+    with (folder / "pipeline.toml").open("a") as file:
+        file.write('[queue]\ndirectory = "spool"\n')
+    if "--queue" in words:
+        with Queue(folder / "spool") as made:
+            words[-1] = made.put(b"Subject: x\r\n\r\nx", Envelope.of("a@example.org", "b@example.net"), origin="test")
+    if "<" in words:
+        at = words.index("<")
+        octets = (folder / words[at + 1]).read_bytes()
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(octets)))
+        words[at:] = []
+    words = [word.replace("localhost:25", f"127.0.0.1:{peer.port}") for word in words]
+    assert words[0] == "mailpipe"
+    ended = mailpipe(*words[1:])
+    assert ended.code == 0, (ended.err, ended.text)
