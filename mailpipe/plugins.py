@@ -10,6 +10,7 @@ distribution stops nobody who does not use it. Every `*.py` of the folder is loa
 Never here: what makes a component good; see `mailpipe.pipeline.registry`.
 """
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -56,12 +57,20 @@ def load_registry(folder: Path | None = None) -> Registry:
 
 
 def plugin_files(folder: Path) -> list[Path]:
-    """The plugin files beside a pipeline file, sorted."""
-    return sorted(
-        path
-        for path in (folder / FOLDER).glob("*.py")
-        if not path.name.startswith(("_", ".", "test_")) and path.name != "conftest.py" and path.is_file()
-    )
+    """The plugin files beside a pipeline file, sorted.
+
+    Raises:
+        PluginError: the folder of plugins is there and cannot be read.
+    """
+    place = folder / FOLDER
+    try:
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(".py") and entry.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise PluginError(FOLDER, str(place), f"the folder cannot be read: {error.strerror}") from error
+    return [place / name for name in names if not name.startswith(("_", ".", "test_")) and name != "conftest.py"]
 
 
 def _register_point(registry: Registry, origin: str, point: metadata.EntryPoint) -> None:

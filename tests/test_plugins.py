@@ -97,6 +97,18 @@ def test_some_names_are_no_plugins(folder):
     assert plugin_files(folder) == []
     load_registry(folder)
     assert plugin_files(folder / "nowhere") == []
+    (folder / "nowhere").mkdir()
+    (folder / "nowhere" / "plugins").write_text("a file")
+    assert plugin_files(folder / "nowhere") == []
+
+
+def test_a_folder_of_plugins_that_cannot_be_read_is_told(folder, monkeypatch):
+    def deny(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.scandir", deny)
+    with pytest.raises(PluginError, match="plugins: the folder cannot be read: Permission denied"):
+        load_registry(folder)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +155,7 @@ def test_installed_plugins_are_asked_only_when_a_name_is_missing(monkeypatch):
     monkeypatch.setattr(metadata, "entry_points", lambda group: [broken])
     registry = load_registry()
     assert registry.source("mbox").name == "mbox" and broken.loads == 0
-    with pytest.raises(PluginError, match="theirs.*no module named numpy"):
+    with pytest.raises(PluginError, match=r"theirs.*no module named numpy"):
         registry.stage("not-here")
     wrong = Point("theirs.plugin:thing", lambda registry: None)
     monkeypatch.setattr(metadata, "entry_points", lambda group: [wrong])
@@ -152,7 +164,12 @@ def test_installed_plugins_are_asked_only_when_a_name_is_missing(monkeypatch):
 
 
 def test_loading_the_registry_imports_no_component():
-    code = "import sys; from mailpipe.plugins import load_registry; load_registry(); " \
-        "print(sorted(name for name in sys.modules if name.startswith(('mailpipe.sinks.', 'mailpipe.stages.', 'mailpipe.sources.'))))"
+    code = """
+import sys
+from mailpipe.plugins import load_registry
+load_registry()
+rooms = ("mailpipe.sinks.", "mailpipe.stages.", "mailpipe.sources.")
+print(sorted(name for name in sys.modules if name.startswith(rooms)))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

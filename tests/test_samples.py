@@ -107,10 +107,6 @@ def test_the_store_holds_each_attachment_once(samples):
     for path, content in zip(files, contents, strict=True):
         assert path.name.startswith(hashlib.sha256(content).hexdigest())
     assert any(content.startswith(b"%PDF-1.4") for content in contents)
-
-
-def test_nothing_is_written_outside_the_folder_of_the_attachments(samples):
-    _mailpipe("run", samples / "pipelines/extract-attachments.toml", "--json")
     names = [path.name for path in samples.parent.rglob("*")]
     assert "harbour" not in names, "a file name with ../ was believed"
     assert not [name for name in names if "\u202e" in name or name == ".htaccess"]
@@ -157,7 +153,9 @@ def test_the_plugin_in_the_documentation_works(tmp_path, document, use):
     else:
         assert b"Subject: [list] x" in harmless.stdout
         described = _mailpipe("plugins", "--pipeline", "pipeline.toml", cwd=tmp_path)
-        assert described.returncode in (0, 64)
+        assert described.returncode == 0, described.stderr
+        assert b"tag-subject" in described.stdout
+        assert b"it is not put there twice" in described.stdout
 
 
 def test_the_plugin_in_the_readme_has_at_most_fifteen_lines_of_code():

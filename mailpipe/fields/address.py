@@ -464,11 +464,11 @@ def _runs(words: list[Token]) -> list[tuple[list[Token], bool]]:
     has_at, end, ties = False, -1, False
     for token in words:
         is_at = token.kind is SPECIAL and token.text == "@"
-        if run and not (ties or is_at or token.text[:1] == "."):
-            # QUIRK: '"Ann"ann@example.org' lacks its angle brackets, not a dot.
-            if token.start > end or run[-1].kind is QUOTED:
-                runs.append((run, has_at))
-                run, has_at = [], False
+        is_tied = ties or is_at or token.text[:1] == "."
+        # QUIRK: '"Ann"ann@example.org' lacks its angle brackets, not a dot.
+        if run and not is_tied and (token.start > end or run[-1].kind is QUOTED):
+            runs.append((run, has_at))
+            run, has_at = [], False
         run.append(token)
         has_at = has_at or is_at
         end, ties = token.end, is_at or token.text[-1:] == "."

@@ -51,7 +51,7 @@ _BOUNDS = {
     "less_than": "less than",
 }
 # What pydantic names the branches of a union by.
-_BRANCHES = {"str", "int", "float", "bool", "none", "path", "bytes", "is-instance", "constrained-int", "constrained-str"}
+_BRANCHES = frozenset("str int float bool none path bytes is-instance constrained-int constrained-str".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> Complaint:
 
 def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
     if kind in ("literal_error", "enum"):
-        return str(context.get("expected", ""))
+        return re.sub(r"\b(True|False)\b", lambda word: word[0].lower(), str(context.get("expected", "")))
     if bound := _BOUNDS.get(kind):
         return f"{bound} {next(iter(context.values()), '')}"
     for begin, words in _EXPECTED.items():

@@ -171,7 +171,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = _locked(path)
             if fresh and os.fstat(descriptor).st_size:
-                _check_header(_first_line(descriptor), path, None)
+                _refuse_other_files(_first_line(descriptor), path)
                 path.replace(path.with_name(path.name + ".old"))
                 os.close(descriptor)
                 descriptor = _locked(path)
@@ -217,13 +217,24 @@ class Journal:
             file.seek(0)
             first = file.readline()
             if first.endswith(b"\n"):
-                _check_header(first, self.path, settings)
+                changed = _changed_tables(first, self.path, settings)
+                if changed and not file.peek(1):
+                    # nothing was begun under the other settings, so nothing would be continued
+                    os.ftruncate(self._descriptor, 0)
+                    self._write_header(settings)
+                    changed = []
+                if changed:
+                    raise ConfigError(
+                        f"{self.path}: {' and '.join(changed)} changed since this journal was begun; it would be wrong "
+                        "to continue. Run with --fresh to start over, which sends again what was sent already, or undo "
+                        "the change"
+                    )
                 last = first
                 for last in file:
                     self._read(last)
                 if not last.endswith(b"\n"):
                     self._write(b"\n")  # the next line must not grow onto the torn one
-            elif len(first) < 4096 and (not first or first.startswith(b'{"mailpipe_journal"'[: len(first)])):
+            elif len(first) < 4096 and first.startswith(b'{"mailpipe_journal"'[: len(first)]):
                 # nothing, or a first line that a crash cut short: no mail had been begun
                 os.ftruncate(self._descriptor, 0)
                 self._write_header(settings)
@@ -442,7 +453,13 @@ def _no_journal(path: Path) -> OutputError:
     return OutputError(str(path), "there is a file of that name that is no journal; name another one in [run] journal")
 
 
-def _check_header(line: bytes, path: Path, settings: Mapping[str, str] | None) -> None:
+def _refuse_other_files(line: bytes, path: Path) -> None:
+    if not line.startswith(b'{"mailpipe_journal"'):
+        raise _no_journal(path)
+
+
+def _changed_tables(line: bytes, path: Path, settings: Mapping[str, str]) -> list[str]:
+    """The tables of the pipeline file that are not those of a journal's first line."""
     try:
         header = json.loads(line)
         version, written = header["mailpipe_journal"], dict(header["settings"])
@@ -450,11 +467,4 @@ def _check_header(line: bytes, path: Path, settings: Mapping[str, str] | None) -
         raise _no_journal(path) from None
     if version != VERSION:
         raise ConfigError(f"{path}: made by another version of mailpipe (format {version}); --fresh starts over")
-    changed = [_TABLE_NAMES.get(name, name) for name, digest in (settings or {}).items() if written.get(name) != digest]
-    if changed:
-        raise ConfigError(
-            f"{path}: {' and '.join(changed)} changed since this journal was begun; it would be wrong to continue. "
-            "Run with --fresh to start over, which sends again what was sent already, or undo the change"
-        )
-
-
+    return [_TABLE_NAMES.get(name, name) for name, digest in settings.items() if written.get(name) != digest]

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from mailpipe.durable import sync_directory
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue.entry import Entry, Recipient, RecipientState, read_forward_path, read_sender
-from mailpipe.queue.spool import Spool, is_busy, sync_directory
+from mailpipe.queue.spool import Spool, is_busy
 from mailpipe.queue.store import Store
 from mailpipe.status import EnhancedStatus
 

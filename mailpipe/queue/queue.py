@@ -25,6 +25,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal
 
+from mailpipe.durable import sync_directory
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue.doctor import Finding, examine
 from mailpipe.queue.entry import (
@@ -40,7 +41,7 @@ from mailpipe.queue.entry import (
 from mailpipe.queue.owner import Owner, is_alive, sweep
 from mailpipe.queue.policy import Policy, Reason
 from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
-from mailpipe.queue.spool import Octets, Spool, new_identifier, sync_directory
+from mailpipe.queue.spool import Octets, Spool, new_identifier
 from mailpipe.queue.store import Store
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mailpipe.durable import sync_directory, write_all
 from mailpipe.errors import InputError, OutputError
 
 Octets = bytes | bytearray | memoryview
@@ -34,7 +35,6 @@ SHARDS = "0123456789abcdefghjkmnpqrstvwxyz"
 _TAIL = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{8}) mailpipe1\n")
 _TAIL_SIZE = 36
 _SUFFIX, _TEMPORARY = ".mail", ".part"
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +58,6 @@ def new_identifier(now: float) -> str:
     return "".join(SHARDS[number >> shift & 31] for shift in range(95, -1, -5))
 
 
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory as durable as the files.
-
-    Raises:
-        OSError: the directory cannot be synced.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def is_busy(path: Path) -> bool:
     """Whether somebody is putting this message in at this moment."""
     try:
@@ -84,13 +71,6 @@ def is_busy(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _write_all(descriptor: int, octets: Octets) -> None:
-    with memoryview(octets) as view, view.cast("B") as rest:
-        written = 0
-        while written < len(rest):
-            written += os.write(descriptor, rest[written : written + _PIECE])
 
 
 class Spool:
@@ -139,14 +119,14 @@ class Spool:
             # The pieces come from the caller, whose exceptions are his own and pass as they are.
             for piece in (octets,) if isinstance(octets, Octets) else octets:
                 try:
-                    _write_all(descriptor, piece)
+                    write_all(descriptor, piece)
                 except OSError as error:
                     raise OutputError.from_os(str(temporary), error) from error
                 digest.update(piece)
                 size += memoryview(piece).nbytes
             line = json.dumps({**record, "digest": digest.hexdigest()}).encode("ascii") + b"\n"
             try:
-                _write_all(descriptor, line + b"%016x %08x mailpipe1\n" % (size, len(line)))
+                write_all(descriptor, line + b"%016x %08x mailpipe1\n" % (size, len(line)))
                 os.fsync(descriptor)
                 temporary.rename(path)
                 sync_directory(path.parent)

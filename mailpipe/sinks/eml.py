@@ -19,8 +19,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from mailpipe.archive.durable import publish, sync_directory, write_new
 from mailpipe.archive.maildir import unique_name
+from mailpipe.durable import publish, sync_directory, write_new
 from mailpipe.errors import OutputError
 from mailpipe.pipeline.component import LocalPath, Options, Sink
 from mailpipe.pipeline.mail import Mail

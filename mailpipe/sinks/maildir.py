@@ -13,8 +13,8 @@ import contextlib
 import os
 import re
 
-from mailpipe.archive.durable import publish, sync_directory, write_new
 from mailpipe.archive.maildir import make, unique_name
+from mailpipe.durable import publish, sync_directory, write_new
 from mailpipe.errors import OutputError
 from mailpipe.pipeline.component import LocalPath, Options, Sink
 from mailpipe.pipeline.mail import Mail

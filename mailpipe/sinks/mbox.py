@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mailpipe.archive import from_line
-from mailpipe.archive.durable import sync_directory, write_all
 from mailpipe.archive.mbox import render
+from mailpipe.durable import sync_directory, write_all
 from mailpipe.errors import OutputError, TransientFailure
 from mailpipe.pipeline.component import LocalPath, Options, Sink
 from mailpipe.pipeline.mail import Mail

@@ -13,10 +13,10 @@ Never here: which parts are attachments.
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from mailpipe.durable import publish, sync_directory, write_all, write_new
 from mailpipe.errors import OutputError
 from mailpipe.stages.file_names import with_mark
 
@@ -67,21 +67,16 @@ class AttachmentStore:
     def _write(self, path: Path, octets: bytes, digest: str) -> bool:
         """Whether the file is there now with these octets."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+        temporary = path.with_name(f".{digest[:12]}.{os.getpid()}.part")
+        temporary.unlink(missing_ok=True)  # of a process with the same number that was killed
+        write_new(temporary, octets, mode=0o644)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(octets)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644 & ~_umask())
-                os.fsync(file.fileno())
-            try:
-                os.link(temporary, path)  # unlike a rename, this never replaces a file of another process
-            except FileExistsError:
-                return _holds(path, octets, digest)
-            sync_directory(path.parent)
-            return True
-        finally:
-            Path(temporary).unlink()
+            publish(temporary, path)
+        except FileExistsError:  # another process was first
+            temporary.unlink()
+            return _holds(path, octets, digest)
+        sync_directory(path.parent)
+        return True
 
 
 def _holds(path: Path, octets: bytes, digest: str) -> bool:
@@ -93,26 +88,6 @@ def _holds(path: Path, octets: bytes, digest: str) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == digest
     except FileNotFoundError:
         return False
-
-
-def _umask() -> int:
-    """The process's mask for new files; it can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory last (fsync of the directory).
-
-    Raises:
-        OSError: it cannot be synced.
-    """
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Manifest:
@@ -155,8 +130,7 @@ class Manifest:
             return
         try:
             # one write of one line: processes that append at once do not tear each other's lines
-            if os.write(self._handle, line) != len(line):
-                raise OutputError(str(self.path), "cannot write: no space left; free some and run again", is_full=True)
+            write_all(self._handle, line)
             os.fdatasync(self._handle)
         except OSError as error:
             raise OutputError.from_os(str(self.path), error) from error

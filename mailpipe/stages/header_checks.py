@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from mailpipe.defect import DEFECTS, Severity
-from mailpipe.fields import AddressList, DateTime, MessageId, occurrence
+from mailpipe.fields import AddressList, DateTime, MessageId, is_address, occurrence
 from mailpipe.fields.mime import MimeVersion
 from mailpipe.fields.registry import required_names
 from mailpipe.message import Field, Message
@@ -143,7 +143,11 @@ def _of_value(field: Field, place: int) -> list[Finding]:
             return [Finding("date_syntax", "invalid-date", name, place)]
         return [Finding("date_syntax", defect.code, name, place) for defect in value.defects[:1]]
     if isinstance(value, AddressList):
-        return [Finding("address_syntax", defect.code, name, place) for defect in value.defects[:1]]
+        if value.defects:
+            return [Finding("address_syntax", value.defects[0].code, name, place)]
+        if not all(is_address(mailbox.address) for mailbox in value.mailboxes):
+            return [Finding("address_syntax", "invalid-address", name, place)]
+        return []
     if isinstance(value, MessageId) and field.key == "message-id":
         if not value.id or value.defects:
             return [Finding("message_id", "invalid-message-id", name, place)]

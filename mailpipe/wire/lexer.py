@@ -21,7 +21,8 @@ class Token(NamedTuple):
     """One token.
 
     Attributes:
-        kind: ATOM, QUOTED, COMMENT, LITERAL (a domain literal) or SPECIAL (one of <>@,;:).
+        kind: ATOM, QUOTED, COMMENT, LITERAL (a domain literal) or SPECIAL (one of <>@,;:; of several angle brackets,
+            commas or semicolons in a row only one is told).
         text: an atom or a special as it stands, a literal with its brackets; the inside of a comment or of a quoted
             string with its escapes.
         start: where it begins, in characters.
@@ -39,7 +40,7 @@ class Token(NamedTuple):
 _SHAPES = (
     r"[ \t\r\n]*+(?:"
     r"(=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?=|(?:[^ \t\r\n(<>@,;:\"\[]++|::|\[(?![^\[\]\\()<>,;\r\n]*+\]))++)"
-    r"|([<>@,;:])"
+    r"|([@:]|<++|>++|,++|;++)"
     r"|%s"
     r"|(\[[^\[\]\\()<>,;\r\n]*+\])"
     r"|(.))"
@@ -104,7 +105,7 @@ def tokens(text: str, broken: list[tuple[str, int]] | None = None) -> Iterator[T
         if group == 1:
             yield make(Token, (ATOM, found[1], found.start(1), position))
         elif group == 2:
-            yield make(Token, (SPECIAL, found[2], position - 1, position))
+            yield make(Token, (SPECIAL, found[2][0], found.start(2), position))
         elif group == 3:
             yield make(Token, (QUOTED, found[3], found.start(3) - 1, position))
         elif group == 4:

@@ -1,5 +1,6 @@
 """Fixtures of the command line: run `mailpipe` in this process or in one of its own."""
 
+import io
 import os
 import socket
 import socketserver
@@ -86,10 +87,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def mailpipe(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
-    """Run a command line in this process."""
+def mailpipe(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Run a command line in this process, `octets` as its standard input."""
 
-    def run(*arguments: object) -> Ended:
+    def run(*arguments: object, octets: bytes = b"") -> Ended:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(octets), encoding="utf-8"))
         capfdbinary.readouterr()
         code = main([str(argument) for argument in arguments])
         captured = capfdbinary.readouterr()

@@ -1,7 +1,9 @@
 """What people get wrong: each with its message and its exit code, and never a traceback."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,7 +58,19 @@ def test_an_unreadable_file(mailpipe: Run, folder: Path, verb: tuple[str, ...], 
     ("verb", "name", "code"),
     [("show", "message.eml", 66), ("validate", "message.eml", 66), ("check", "pipeline.toml", 78)],
 )
-def test_an_unreadable_file_for_somebody_else(mailpipe: Run, folder: Path, verb: str, name: str, code: int) -> None:
+def test_an_unreadable_file_for_somebody_else(
+    mailpipe: Run, folder: Path, verb: str, name: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as open_to_all:
+        Path(open_to_all).chmod(0o755)
+        for file in ("message.eml", "pipeline.toml"):
+            shutil.copy(folder / file, open_to_all)
+        monkeypatch.chdir(open_to_all)
+        must_be_unreadable_for_others(mailpipe, Path(open_to_all), verb, name, code)
+        monkeypatch.chdir(folder)
+
+
+def must_be_unreadable_for_others(mailpipe: Run, folder: Path, verb: str, name: str, code: int) -> None:
     assert mailpipe(verb, name).code == 0  # everything is imported now; the package may be unreadable for others too
     (folder / name).chmod(0)
     os.seteuid(65534)

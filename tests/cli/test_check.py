@@ -75,5 +75,5 @@ def test_a_broken_plugin_beside_the_file_is_named(mailpipe: Run, folder: Path) -
     assert "Traceback" not in ended.err
 
 
-def test_a_pipeline_file_comes_from_standard_input(process: Run, folder: Path) -> None:
-    assert process("check", "-", octets=(folder / "pipeline.toml").read_bytes()).code == 0
+def test_a_pipeline_file_comes_from_standard_input(mailpipe: Run, folder: Path) -> None:
+    assert mailpipe("check", "-", octets=(folder / "pipeline.toml").read_bytes()).code == 0

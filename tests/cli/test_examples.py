@@ -1,6 +1,5 @@
 """Every `--help` ends with an example that can be pasted; here they are pasted."""
 
-import io
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -29,10 +28,8 @@ def test_the_help_ends_with_the_example_on_one_line(
 
 
 @pytest.mark.parametrize("example", sorted(set(EXAMPLES.values())))
-def test_the_example_runs(
-    mailpipe: Run, folder: Path, peer: object, example: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    words = shlex.split(example)
+def test_the_example_runs(mailpipe: Run, folder: Path, peer: object, example: str) -> None:
+    words, octets = shlex.split(example), b""
     with (folder / "pipeline.toml").open("a") as file:
         file.write('[queue]\ndirectory = "spool"\n')
     if "--queue" in words:
@@ -41,9 +38,8 @@ def test_the_example_runs(
     if "<" in words:
         at = words.index("<")
         octets = (folder / words[at + 1]).read_bytes()
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(octets)))
         words[at:] = []
     words = [word.replace("localhost:25", f"127.0.0.1:{peer.port}") for word in words]
     assert words[0] == "mailpipe"
-    ended = mailpipe(*words[1:])
+    ended = mailpipe(*words[1:], octets=octets)
     assert ended.code == 0, (ended.err, ended.text)

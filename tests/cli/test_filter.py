@@ -1,6 +1,5 @@
 """What `filter` promises a mail server: 75 for everything that is our own fault, and one line that begins with a status."""
 
-import io
 import os
 import re
 import resource
@@ -66,15 +65,14 @@ def act(folder: Path) -> Callable[[str], str]:
 
 
 @pytest.fixture
-def run_filter(mailpipe: Run, process: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run_filter(mailpipe: Run, process: Run, folder: Path) -> Run:
     """Filter message.eml, in a process of its own where the test changes something about the process."""
     message = (folder / "message.eml").read_bytes()
 
     def run(*arguments: object, octets: bytes = message, **options: object) -> object:
         if options:
             return process("filter", *arguments, octets=octets, **options)
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(octets)))
-        return mailpipe("filter", *arguments)
+        return mailpipe("filter", *arguments, octets=octets)
 
     return run
 
@@ -101,11 +99,11 @@ def test_stdout_gets_the_message_and_nothing_else(run_filter: Run, act: Callable
 
 
 def test_a_from_line_of_the_delivery_agent_is_no_part_of_the_message(
-    process: Run, act: Callable[..., str], folder: Path
+    mailpipe: Run, act: Callable[..., str], folder: Path
 ) -> None:
     octets = (folder / "message.eml").read_bytes()
     line = b"From ann@example.org  Mon Nov 23 10:00:00 2026\n"
-    assert process("filter", act("pass"), "--stdout", *ENVELOPE, octets=line + octets).out == octets
+    assert mailpipe("filter", act("pass"), "--stdout", *ENVELOPE, octets=line + octets).out == octets
 
 
 def test_a_dropped_message_is_taken(run_filter: Run, act: Callable[..., str]) -> None:
@@ -239,8 +237,8 @@ def test_a_usage_error_is_our_fault(run_filter: Run, folder: Path, arguments: tu
     must_be_our_fault(run_filter(*arguments))
 
 
-def test_global_options_before_the_verb_do_not_hide_it(process: Run, folder: Path) -> None:
-    must_be_our_fault(process("--nope", "filter", "p.toml"))
+def test_global_options_before_the_verb_do_not_hide_it(mailpipe: Run, folder: Path) -> None:
+    must_be_our_fault(mailpipe("--nope", "filter", "p.toml"))
 
 
 @pytest.mark.parametrize(

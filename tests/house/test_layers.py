@@ -7,7 +7,7 @@ import ast
 import subprocess
 import sys
 
-GROUND = {"status", "units", "defect", "limits", "errors"}
+GROUND = {"status", "units", "defect", "limits", "errors", "durable"}
 FORMAT = {"wire", "codec", "fields", "parser", "message", "writer"}
 
 FLOORS: dict[str, int] = {

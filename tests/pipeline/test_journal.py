@@ -115,7 +115,8 @@ def test_octets_in_the_middle_lose_nothing_behind_them(tmp_path_factory, noise):
 
 
 def test_a_journal_of_another_pipeline_is_refused_with_the_table_that_changed(path):
-    reopened(path).close()
+    with reopened(path) as journal:
+        journal.begin(digest(1), ORIGIN)
     with pytest.raises(ConfigError, match=r"\[\[stage\]\] and \[sink\] changed since this journal was begun.*--fresh"):
         Journal.open(path, SETTINGS | {"stage": "other", "sink": "other"})
     with Journal.open(path, SETTINGS | {"stage": "other"}, fresh=True) as journal:
@@ -123,6 +124,14 @@ def test_a_journal_of_another_pipeline_is_refused_with_the_table_that_changed(pa
     assert path.with_name("run.journal.old").exists()
     with Journal.open(path, SETTINGS | {"stage": "other"}) as journal:
         assert digest(1) in journal.done
+
+
+def test_a_journal_in_which_nothing_was_begun_takes_new_settings(path):
+    reopened(path).close()
+    with Journal.open(path, SETTINGS | {"stage": "other"}) as journal:
+        journal.end(digest(1), outcome())
+    with pytest.raises(ConfigError):
+        reopened(path)
 
 
 @pytest.mark.parametrize("content", [b"my notes\n", b"\x00" * 5000, b'{"other": 1}\n', b"notes without an end"])

@@ -104,9 +104,12 @@ def test_large_mails_pass_through_small_pipes(folder):
 
 
 def test_a_journal_that_fails_in_a_worker_stops_the_run_in_good_order(folder):
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); " \
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2600, 2600));"
-    code = limit + PARENT.replace("if __name__", "\nif __name__").replace(
+    limit = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2600, 2600))
+"""
+    code = limit + PARENT.replace(
         ".run(on_progress=tell)", ".run(); print(report.error, report.exit_code, report.is_balanced)"
     ).replace("    assemble(", "    report = assemble(")
     script = folder / "run.py"

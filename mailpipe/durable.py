@@ -9,23 +9,33 @@ Never here: locks, and the names of files.
 
 import contextlib
 import errno
+import mmap
 import os
+
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+_PIECE = 1 << 20
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
-def write_all(descriptor: int, octets: bytes) -> None:
+def write_all(descriptor: int, octets: Buffer) -> None:
     """Write every octet, however many calls it takes.
+
+    Args:
+        descriptor: an open file.
+        octets: bytes, a mapped file, or anything else with a buffer.
 
     Raises:
         OSError: it cannot be written.
     """
-    view = memoryview(octets)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    with memoryview(octets) as view, view.cast("B") as rest:
+        written = 0
+        while written < len(rest):
+            # small pieces let a signal through, and a full disk be noticed early
+            written += os.write(descriptor, rest[written : written + _PIECE])
 
 
-def write_new(path: str, octets: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
+def write_new(path: str | os.PathLike[str], octets: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
     """Make a file with these octets; nothing partial is left when it fails.
 
     Raises:
@@ -46,7 +56,7 @@ def write_new(path: str, octets: bytes, *, sync: bool = True, mode: int = 0o600)
         raise
 
 
-def publish(temporary: str, final: str) -> None:
+def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
     """Give a finished file its name, and take the temporary one away; never over another file.
 
     Raises:
@@ -65,7 +75,7 @@ def publish(temporary: str, final: str) -> None:
     os.unlink(temporary)  # noqa: PTH108
 
 
-def sync_directory(path: str) -> None:
+def sync_directory(path: str | os.PathLike[str]) -> None:
     """Put the names in a directory on disk.
 
     Raises:
