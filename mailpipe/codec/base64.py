@@ -143,21 +143,18 @@ def _is_text(sample: bytes) -> bool:
 
 def _report_foreign(octets: bytes, decoded: int, tail: int, defects: list[Defect]) -> None:
     """Add a defect where there is anything but the alphabet and line ends, told by sizes before any search."""
-    skipped = len(octets) - tail - (decoded * 4 + 2) // 3
-    if not tail:
-        skipped -= len(octets[-2:]) - len(octets[-2:].rstrip(b"\r\n"))
+    end = len(octets) - (tail or len(octets[-2:]) - len(octets[-2:].rstrip(b"\r\n")))
+    skipped = end - (decoded * 4 + 2) // 3
     if not skipped:
         return
     column = octets.find(b"\n", 0, 1000)
-    line_end = b"\r\n" if octets[column - 1 : column] == b"\r" else b"\n"
-    if column >= len(line_end):
-        # Lines of one length: where every line end stands in its column, nothing else was skipped.
-        grid = octets[column :: column + 1]
-        is_even = grid.count(b"\n") == len(grid) >= skipped // len(line_end)
-        if len(line_end) == 2 and is_even:
-            returns = octets[column - 1 :: column + 1]
-            is_even = returns.count(b"\r") >= len(grid)
-        if is_even and skipped == len(line_end) * (skipped // len(line_end)):
+    if column > 0:
+        # Lines of one length: where every line end stands in its column, and they are all that was skipped.
+        feeds = octets[column : end : column + 1]
+        if feeds.count(b"\n") == len(feeds) == skipped:
+            return
+        returns = octets[column - 1 : end : column + 1]
+        if feeds.count(b"\n") == returns.count(b"\r") == len(feeds) and skipped == len(feeds) + len(returns):
             return
     if skipped > octets.count(b"\n") + octets.count(b"\r") and (found := _FIRST_FOREIGN.search(octets)):
         defects.append(Defect("invalid-base64", found.start(), f"octet 0x{found[0][0]:02X}"))

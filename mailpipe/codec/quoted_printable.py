@@ -131,6 +131,6 @@ def _safe_cut(block: bytes) -> int:
     """Where a line without end may be cut: before nothing that hangs together; 0 when there is no such place."""
     cut = len(block.rstrip(b" \t\r"))
     if (sign := block.find(b"=", max(cut - 3, 0), cut)) >= 0:
-        cut = sign
+        cut = len(block[:sign].rstrip(b"="))
     # Blanks before the cut may be the end of a line whose end comes later.
     return cut if cut and block[cut - 1] not in b" \t\r" else 0

@@ -146,7 +146,11 @@ class Stream:
         """
         self._socket.settimeout(timeout)
         name = host if context.check_hostname or not _is_address(host) else None
-        self._socket = context.wrap_socket(self._socket, server_hostname=name)
+        wrapped = context.wrap_socket(self._socket, server_hostname=name)
+        self._socket = wrapped
+        # A socket whose peer is gone already is wrapped without a handshake, and would go on in clear.
+        if wrapped.version() is None:
+            raise ConnectionResetError("the connection ended before the handshake")
 
     def close(self) -> None:
         """Close the connection at once; never fails."""

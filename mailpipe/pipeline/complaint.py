@@ -51,7 +51,7 @@ _BOUNDS = {
     "less_than": "less than",
 }
 # What pydantic names the branches of a union by.
-_BRANCHES = frozenset("str int float bool none path bytes is-instance constrained-int constrained-str".split())
+_BRANCHES = frozenset({"str", "int", "float", "bool", "none", "path", "bytes", "constrained-int", "constrained-str"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ _END = b'{"end":"'
 _BEGIN = b'{"begin":"'
 _AT_SETTLED = len(_END) + _HEX + len(b'","settled":')
 _AT_ROOT = _AT_SETTLED + len(b'1,"root":"')
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 # Recipients that need no second attempt when the mail comes again.
 _SETTLED_FATES = frozenset({Fate.DELIVERED.value, Fate.QUEUED.value, Fate.FAILED.value})
 
@@ -423,11 +424,11 @@ def _settled_addresses(fields: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _line(fields: Mapping[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode("ascii") + b"\n"
+    return _encode(fields).encode("ascii") + b"\n"
 
 
 def _text(text: str) -> bytes:
-    return json.dumps(text).encode("ascii")
+    return _encode(text).encode("ascii")
 
 
 def _locked(path: Path) -> int:

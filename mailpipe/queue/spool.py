@@ -34,6 +34,7 @@ Octets = bytes | bytearray | memoryview
 SHARDS = "0123456789abcdefghjkmnpqrstvwxyz"
 _TAIL = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{8}) mailpipe1\n")
 _TAIL_SIZE = 36
+_PIECE = 1 << 20
 _SUFFIX, _TEMPORARY = ".mail", ".part"
 
 

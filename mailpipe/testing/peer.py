@@ -5,7 +5,8 @@
     assert [taken.forward_paths for taken in peer.taken] == [("ann@example.org",)]
 
 Without faults it is a polite server that takes everything. Each fault says at which step it does what. Steps are the
-verbs, and "connect", "content" (while the message is coming) and "dot" (the end of data, by BDAT as well). It can do:
+verbs, and "connect", "handshake" (of TLS), "content" (while the message is coming) and "dot" (the end of data, by BDAT
+as well). It can do:
 
     reply       answers `text` instead, and believes it itself: after "250 …" it goes on, after "550 …" it does not
     drop        closes the connection without an answer
@@ -65,7 +66,7 @@ class Fault:
     """One misbehaviour.
 
     Attributes:
-        at: the step: a verb in capitals, "connect", "content" or "dot".
+        at: the step: a verb in capitals, "connect", "handshake", "content" or "dot".
         do: what happens there; see the module.
         text: the reply of "reply" and "reply-drop", code first; several lines are separated by a line feed.
         match: only for commands whose line contains this; for "dot" and "content": whose MAIL line does.
@@ -428,6 +429,10 @@ class ScriptedPeer:
     def _encrypt(self, session: _Session) -> None:
         assert self._tls is not None
         bare = session.connection
+        fault = self._fault("handshake", "")
+        if fault is not None:
+            bare.recv(1, socket.MSG_PEEK)  # only once the client has begun
+            self._act(session, fault, "500 5.5.1 no TLS here")
         try:
             session.connection = self._tls.wrap_socket(bare, server_side=True)
         except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -251,19 +252,33 @@ def test_opportunistic_tls_takes_any_certificate(authority):
         assert peer.taken[0].encrypted
 
 
-def test_opportunistic_tls_goes_on_in_clear_where_the_handshake_fails(authority):
-    with ScriptedPeer(Fault("STARTTLS", "reply-drop", "220 go"), tls=server_context(authority)) as peer:
-        with connection(peer) as one:
+BAD_HANDSHAKES = (
+    Fault("STARTTLS", "reply-drop", "220 go"),
+    Fault("handshake", "drop"),
+    Fault("handshake", "reset"),
+    Fault("handshake", "garbage"),
+    Fault("handshake", "reply"),
+    Fault("handshake", "hang"),
+)
+
+
+@pytest.mark.parametrize("fault", BAD_HANDSHAKES)
+def test_opportunistic_tls_goes_on_in_clear_where_the_handshake_fails(authority, fault):
+    with ScriptedPeer(fault, tls=server_context(authority)) as peer:
+        with connection(peer, timeouts=replace(Timeouts(), handshake=0.3 if fault.do == "hang" else 30)) as one:
             assert one.transaction(ENVELOPE, MESSAGE).answers[0].is_accepted
         assert not peer.taken[0].encrypted and len(peer.sessions) == 2
 
 
-def test_required_tls_never_goes_on_in_clear(authority, ca_file):
+@pytest.mark.parametrize("fault", BAD_HANDSHAKES)
+def test_required_tls_never_goes_on_in_clear(authority, ca_file, fault):
+    timeouts = replace(Timeouts(), handshake=0.3 if fault.do == "hang" else 30)
     with (
-        ScriptedPeer(Fault("STARTTLS", "reply-drop", "220 go"), tls=server_context(authority)) as peer,
+        ScriptedPeer(fault, tls=server_context(authority)) as peer,
         pytest.raises(TransientFailure, match="handshake"),
     ):
-        connection(peer, Opening("client.test", tls=TlsMode.REQUIRED), tls_ca_file=ca_file).open()
+        connection(peer, Opening("client.test", tls=TlsMode.REQUIRED), timeouts, tls_ca_file=ca_file).open()
+    assert len(peer.sessions) == 1
 
 
 def test_a_reply_injected_before_tls_is_not_believed(authority, ca_file):
