@@ -3,7 +3,7 @@
 In Postfix' master.cf (pipe(8); one recipient at a time, because one exit code must answer for all of them):
 
     mailpipe  unix  -  n  n  -  10  pipe
-      flags=Rq user=mailpipe null_sender=
+      flags=q user=mailpipe null_sender=
       argv=/usr/local/bin/mailpipe filter /etc/mailpipe/filter.toml -f ${sender} -- ${recipient}
 
 and in main.cf `mailpipe_destination_recipient_limit = 1`. The result goes to the pipeline's own sink, with --sendmail
@@ -40,6 +40,7 @@ from mailpipe.cli.exit import (
 )
 from mailpipe.cli.load import OverridesOption, PipelineArgument, load, log_to_stderr
 from mailpipe.cli.send import bare
+from mailpipe.cli.signals import ignore_signals
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
@@ -125,7 +126,10 @@ def _process(
     options = StdinOptions(sender=None if sender is None else bare(sender), recipients=given, format="message")
     raw = next(iter(StdinSource(options)))
     with assemble(settings, registry, made_sink) as made:
-        return made.process(raw)
+        outcome = made.process(raw)
+        # The sink has taken the mail: to say "try again" because a signal comes now would deliver it twice.
+        ignore_signals()
+        return outcome
 
 
 def _check_envelope(sender: str | None, recipients: list[str]) -> None:

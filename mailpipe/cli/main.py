@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _ended(arguments, is_filter=False)
     code = EX_TEMPFAIL
     try:
-        with _signals_raise():
+        with _signals_raise(is_last=argv is None):
             code = _ended(arguments, is_filter=True)
     except Terminated:
         pass  # it came while we were ending; nothing can be said any more
@@ -80,10 +80,9 @@ def _invoke(arguments: list[str], *, is_filter: bool) -> int:
 
         print(f"mailpipe {__version__}")
         return EX_OK
-    # typer and the verbs are slow to import, and a failure to import them must be caught here
-    import typer
+    import typer  # slow to import, and where it cannot be imported `filter` must still end with 75
 
-    from mailpipe.cli.app import app
+    from mailpipe.cli.app import app  # the same
 
     try:
         code = app(args=arguments or ["--help"], prog_name="mailpipe", standalone_mode=False)
@@ -95,8 +94,12 @@ def _invoke(arguments: list[str], *, is_filter: bool) -> int:
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
-    """While it lasts, signals raise `Terminated`: at some servers, to die of a signal is to bounce."""
+def _signals_raise(*, is_last: bool) -> Iterator[None]:
+    """While it lasts, signals raise `Terminated`: at some servers, to die of a signal is to bounce.
+
+    Args:
+        is_last: the process ends after it; then signals are ignored, so that none can change the exit code any more.
+    """
 
     def stop(number: int, _frame: object) -> None:
         raise Terminated(signal.Signals(number).name)
@@ -111,7 +114,7 @@ def _signals_raise() -> Iterator[None]:
         yield
     finally:
         for number, old in before.items():
-            signal.signal(number, old if old is not None else signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if is_last else old if old is not None else signal.SIG_DFL)
 
 
 def _report_usage(error: Exception, *, is_filter: bool) -> int:

@@ -44,7 +44,7 @@ def command(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier run has done; begin anew.")] = False,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many messages.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run source and stages, but deliver, queue and journal nothing.")
+        bool, typer.Option("--dry-run", help="Deliver, queue and journal nothing; stages run, and write their files.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print no summary and no progress.")] = False,

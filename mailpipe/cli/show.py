@@ -26,6 +26,7 @@ EXAMPLE = "mailpipe show message.eml"
 
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MOST_DEFECTS = 20
+_MOST_PARTS = 1000
 
 
 def command(
@@ -95,7 +96,10 @@ def _print_tree(parsed: "Message", name: str, octets: bytes) -> None:
         if text:
             root.add(output.label(f"{heading}: ", "cyan") + output.label(output.shorten(output.safe(text), 300)))
     branches: dict[str, Tree] = {}
-    for path, entity in parsed.walk():
+    for number, (path, entity) in enumerate(parsed.walk()):
+        if number == _MOST_PARTS:
+            root.add(output.label("… and more parts; --json has them all", "dim"))
+            break
         branches[path] = _parent(path, branches, root).add(_describe(path, entity))
     _add_defects(root, branches, parsed)
     output.console().print(root)

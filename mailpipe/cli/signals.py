@@ -8,10 +8,19 @@ Never here: what "in good order" means; that is known where the messages are.
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from mailpipe.cli import output
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def ignore_signals() -> None:
+    """From now on none of them counts: what was to be done is done, and only the exit code is still to be told."""
+    with suppress(ValueError):  # not the main thread
+        for number in _NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass
@@ -48,7 +57,7 @@ def stopping(stop: Callable[[int], None] | None = None) -> Iterator[Signals]:
 
     before = {}
     try:
-        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for each in _NUMBERS:
             if signal.getsignal(each) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and so must we
                 before[each] = signal.signal(each, come)
     except ValueError:

@@ -53,7 +53,7 @@ def command(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing; the exit code says it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> int:
-    """List every defect of messages, with its place, a sentence and the RFC section. Exit 1 when there are any."""
+    """List every defect of messages, with its place, a sentence and the RFC section. Exit 1 for errors and warnings."""
     documents: list[dict[str, Any]] = []
     counts = dict.fromkeys(Severity, 0)
     failure, console = EX_OK, None

@@ -154,7 +154,7 @@ def _report_foreign(octets: bytes, decoded: int, tail: int, defects: list[Defect
         if feeds.count(b"\n") == len(feeds) == skipped:
             return
         returns = octets[column - 1 : end : column + 1]
-        if feeds.count(b"\n") == returns.count(b"\r") == len(feeds) and skipped == len(feeds) + len(returns):
+        if feeds.count(b"\n") == len(feeds) and returns.count(b"\r") == len(returns) == skipped - len(feeds):
             return
-    if skipped > octets.count(b"\n") + octets.count(b"\r") and (found := _FIRST_FOREIGN.search(octets)):
+    if skipped > octets.count(b"\n", 0, end) + octets.count(b"\r", 0, end) and (found := _FIRST_FOREIGN.search(octets)):
         defects.append(Defect("invalid-base64", found.start(), f"octet 0x{found[0][0]:02X}"))

@@ -536,7 +536,7 @@ def is_address(text: str) -> bool:
     )
 
 
-_UTEXT = _ATEXT[:-1] + "\u0080-\U0010ffff]"
+_UTEXT = "[\u0080-\U0010ffff" + _ATEXT[1:]
 _LABEL = "[A-Za-z0-9\u0080-\U0010ffff][A-Za-z0-9\u0080-\U0010ffff-]*+"
 _ADDRESS = re.compile(
     rf'({_UTEXT}++(?:\.{_UTEXT}++)*+|"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+")'

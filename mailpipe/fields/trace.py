@@ -126,7 +126,7 @@ def parse_return_path(body: bytes) -> ReturnPath:
     found = _ORDINARY_PATH.match(body)
     if found is not None:
         return _make_path((found[1] or b"").decode("ascii"), ())
-    value = address.parse(body)
+    value = address.parse(body[:_SHORT])
     mailboxes = value.mailboxes
     defects = value.defects
     if not body.strip() or len(mailboxes) > 1:

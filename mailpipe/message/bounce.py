@@ -25,9 +25,11 @@ _LONGEST = 1 << 16
 _MOST = 1000
 
 # Possessive throughout, and no match begins inside a word: linear in the length of the text.
-ADDRESS = r"(?<![\w.+@-])[\w!#$%&'*+/=?^`{|}~-]++(?:\.[\w!#$%&'*+/=?^`{|}~-]++)*+@[\w-]++(?:\.[\w-]++)++"
-_ADDRESS = re.compile(ADDRESS)
-_DIRECTORY_ADDRESS = re.compile(r"\bSMTP[:=](" + ADDRESS.replace(r"(?<![\w.+@-])", "") + ")", re.IGNORECASE)
+# QUIRK: of the signs that RFC 5322 allows, those that writers of notices put around addresses are left out.
+_BARE_ADDRESS = r"[\w!#$%&+/=~-]++(?:\.[\w!#$%&+/=~-]++)*+@[\w-]++(?:\.[\w-]++)++"
+_FREE_ADDRESS = r"(?<![\w!#$%&+/=~.@-])" + _BARE_ADDRESS
+_ADDRESS = re.compile(_FREE_ADDRESS)
+_DIRECTORY_ADDRESS = re.compile(rf"\bSMTP[:=]({_BARE_ADDRESS})", re.IGNORECASE)
 
 # What stands before the returned message, in a line of its own after rules and blanks.
 _RETURNED = re.compile(
@@ -50,13 +52,15 @@ _RETURNED = re.compile(
 )
 
 _REPORTER = re.compile(
-    r"mailer[-_. ]?daemon|mail[-_. ]?delivery|postmaster|mdaemon|bounce|delivery[-_. ]?(?:subsystem|system|agent|status)"
-    r"|mail[-_. ]?(?:administrator|system|service|server)|system administrator|antivirus|imss|ndr|non-?delivery",
+    r"mailer[-_. ]?daemon|mail[-_. ]?delivery|postmaster|mdaemon|bounce|delivery[-_. ]?(?:subsystem|system|status)"
+    r"|delivery[-_. ]?agent|mail[-_. ]?(?:administrator|system|service|server)"
+    r"|system administrator|antivirus|imss|ndr|non-?delivery",
     re.IGNORECASE,
 )
 _FAILURE = re.compile(
-    r"\bundeliver(?:able|ed)\b|\breturned mail\b|\breturning (?:mail|message)\b|\breturned to sender\b|\bnon.?delivery\b"
-    r"|\bdelivery(?: status notification)?\W{1,3}(?:failure|failed|error|delayed?|warning|problem)|\bdel[ei]very to "
+    r"\bundeliver(?:able|ed)\b|\breturned mail\b|\breturning (?:mail|message)\b|\breturned to sender\b"
+    r"|\bnon.?delivery\b|\bdelivery(?: status notification)?\W{1,3}(?:failure|failed|error|delayed?|warning|problem)"
+    r"|\bdel[ei]very to "
     r"|\bfail(?:ed|ure|ing)\b.{0,60}\b(?:mail|message|deliver|notice|recipient|address)"
     r"|\b(?:mail|message|deliver(?:y|ed)?|notice|recipients?|addres\w{0,6}\W{0,3})\b.{0,60}\bfail(?:ed|ure|s)?\b"
     r"|\b(?:not|n't|never|cannot|unable|couldn't|wasn't)\b.{0,40}\b(?:deliver(?:ed|y|able)?|reach(?:ed)?|receiv(?:ed?)|"
@@ -70,8 +74,9 @@ _FAILURE = re.compile(
     re.IGNORECASE,
 )
 _DELAY = re.compile(
-    r"\bnot yet been delivered|\bnot yet received|\bhas (?:not )?been (?:delayed|postponed|deferred)\b|\bmessage delayed"
-    r"|\bdelayed (?:mail|\d{1,4} (?:hour|day|minute))|\bdelivery (?:has been )?delayed|\bnotification \(delay"
+    r"\bnot yet been delivered|\bnot yet received|\bhas (?:not )?been (?:delayed|postponed|deferred)\b"
+    r"|\bmessage delayed|\bdelayed (?:mail|\d{1,4} (?:hour|day|minute))|\bdelivery (?:has been )?delayed"
+    r"|\bnotification \(delay"
     r"|\bdelivery attempts will (?:continue|be)|\bwill (?:continue|keep|be) (?:to try|trying|retried|retrying|attempt)"
     r"|\bwe will continue to attempt|\bstill (?:being retried|undelivered)|\bthis is (?:just )?an? (?:warning|advisory)"
     r"|\bwarning message only|\b(?:transient|temporary) non-fatal errors|\bdelivery warning",
@@ -82,11 +87,11 @@ _SECTION = re.compile(r"permanent (?:fatal|delivery)|(transient non-fatal)", re.
 # A line that names a recipient: decoration, the address, and nothing that would make a sentence of it.
 _LEADING = re.compile(
     r"""([ \t]*+)(?:[>*\[("'=|-]++[ \t]*+)*+<?(?:SMTP:|rfc822;[ ]?)?("""
-    + ADDRESS.replace(r"(?<![\w.+@-])", "")
+    + _BARE_ADDRESS
     + r""")(?=[>\])"']*+(?:[ \t]*+\Z|=20|[ \t]*+[:;,(<]|[ \t]++on[ ]|[ \t]++-|[ \t]*+\.\.\.|[ \t]{2}))""",
     re.IGNORECASE,
 )
-_ORIGINAL = re.compile(r"\((?:expanded|generated) from:?\s*+<?(" + ADDRESS + r")>?\)", re.IGNORECASE)
+_ORIGINAL = re.compile(r"\((?:expanded|generated) from:?\s*+<?(" + _FREE_ADDRESS + r")>?\)", re.IGNORECASE)
 _LABEL = re.compile(
     r"(?:recipient|user(?:id)?|address(?:ed)?|fail(?:ed|ure)?|undeliver(?:able|ed)|error-for|full|attempts|delivered"
     r"|mailbox|to deliver)\b[^:<@\n]{0,60}(?:to|:)[ \t]*+[\[<\"']*+(?:SMTP:|rfc822;[ ]?)?$",
@@ -98,9 +103,12 @@ _INLINE = re.compile(
     re.IGNORECASE,
 )
 _FIELD_LINE = re.compile(r"[ \t*>]*+(?:from|to|cc|bcc|subject|sender|reply-to|date|sent|message-id)[ \t]*+:", re.I)
-_TO_LINE = re.compile(r"^[ \t*>]*+to[ \t]*+:[ \t]*+<?(" + ADDRESS + ")", re.IGNORECASE | re.MULTILINE)
-_BARE_NAME = re.compile(r"following[^:@]{0,200}:\s*+([\w.+-]{1,64})(?:[ \t]*+\n|[ \t]{2}|\Z)", re.IGNORECASE)
-_ROLE = re.compile(r"(?:postmaster|mailer-daemon|abuse|hostmaster|webmaster|support|help(?:desk)?|mdaemon)@", re.IGNORECASE)
+_TO_LINE = re.compile(r"^[ \t*>]*+to[ \t]*+:[ \t]*+<?(" + _FREE_ADDRESS + ")", re.IGNORECASE | re.MULTILINE)
+_BARE_NAME = re.compile(r"following[^:]{0,200}:\s*+([\w.+-]{1,64})(?:[ \t]*+\n|[ \t]{2}|\Z)", re.IGNORECASE)
+_ROLE = re.compile(r"(?:postmaster|mailer-daemon|abuse|hostmaster|webmaster|support|help(?:desk)?|mdaemon)@", re.I)
+_DAEMON = re.compile(r"mailer-daemon", re.IGNORECASE)
+_QSBMF = re.compile(r"^<[^<>@\s]{1,256}@[^<>@\s]{1,256}>:", re.MULTILINE)
+_REPLY = re.compile(r"\s*+(?:re|aw|fwd?|wg|tr)\s*+:(?!.*\(delivery fail\w{1,4}\)\s*+\Z)", re.IGNORECASE)
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 
 _BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?li|/?h\d|/?pre)\b[^<>]{0,200}>", re.IGNORECASE)
@@ -149,10 +157,12 @@ def read_notice(message: Entity) -> Notice | None:
     if not _may_report(message, subject):
         return None
     text, returned = _notice_text(message)
-    if not _FAILURE.search(f"{subject}\n{' '.join(text.split())}"[:_LONGEST]):
+    flowing = f"{subject} {' '.join(text.split())}"
+    is_daemon = _DAEMON.search(message.header.get("from", "") or "") is not None
+    if not _FAILURE.search(flowing) and not (is_daemon and _QSBMF.search(text)):
         return None
     own = _own_addresses(message)
-    default = "delayed" if _DELAY.search(f"{subject} {' '.join(text.split())}") else "failed"
+    default = "delayed" if _DELAY.search(flowing) else "failed"
     lines = list(_from_lines(text, default))
     reasons = {one.address.lower(): one for one in lines}
     found = [
@@ -180,7 +190,7 @@ def _may_report(message: Entity, subject: str) -> bool:
         or message.content_type.value == "multipart/report"
         or _REPORTER.search(sender) is not None
         or (header.get("auto-submitted", "") or "").lower().startswith("auto-")
-        or (_FAILURE.search(subject) is not None and not re.match(r"\s*+(?:re|aw|fwd?|wg|tr)\s*+:", subject, re.I))
+        or (_FAILURE.search(subject) is not None and not _REPLY.match(subject))
     )
 
 
@@ -223,6 +233,8 @@ def _notice_part(message: Entity) -> Entity | None:
         entity = stack.pop()
         kind = entity.content_type
         if entity.is_multipart:
+            if not entity.parts:
+                return entity  # its boundary does not occur: everything is text
             stack.extend(reversed(entity.parts))
         elif kind.value in ENCLOSING:
             continue

@@ -254,7 +254,7 @@ def _holds(new: Entity, delimiter: bytes, owner: Entity) -> bool:
         piece = stack.pop()
         if isinstance(piece, Entity):
             if piece._document is None:
-                stack.extend(reversed((bytes(piece._header), *piece._layout)))
+                stack.extend(reversed((bytes(piece.header), *piece._layout)))
                 continue
             document, start, stop = piece._document, piece._start, piece._stop
         elif isinstance(piece, Slice):

@@ -47,9 +47,9 @@ class Entity(Node):
     `defects`.
     """
 
-    __slots__ = ("_base", "_header", "_layout")
+    __slots__ = ("_base", "_layout")
 
-    _header: Header
+    _header: Header | None
     _layout: tuple["bytes | Slice | Entity", ...]  # composed only: what follows the header
     _base: "Entity | None"  # composed only: whose body it shares
     # set by the modules that define them, which stand above this one
@@ -122,7 +122,7 @@ class Entity(Node):
             piece = stack.pop()
             if isinstance(piece, Entity) and piece._document is None:
                 stack.extend(reversed(piece._layout))
-                yield bytes(piece._header)
+                yield bytes(piece.header)
             else:
                 yield bytes(piece)
 
@@ -159,20 +159,18 @@ class Entity(Node):
     @property
     def header(self) -> Header:
         """Its fields."""
-        try:
-            return self._header
-        except AttributeError:
+        header = self._header
+        if header is None:
             document = self._document
             assert document is not None
             block = scan_header(self)
-            limit = document.limits.field_count
-            self._header = Header._received(block, self._start, document.grammar, limit)
-            return self._header
+            header = self._header = Header._received(block, self._start, document.grammar, document.limits.field_count)
+        return header
 
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""
-        field = self.header.first(name)
-        return None if field is None else parse(name, field.body)
+        body = self.header.body_of(name)
+        return None if body is None else parse(name, body)
 
     @property
     def content_type(self) -> ContentType:
@@ -201,8 +199,8 @@ class Entity(Node):
     @property
     def transfer_encoding(self) -> str:
         """The transfer encoding in lower case; "7bit" where none is named (RFC 2045 6.1)."""
-        field = self.header.first("content-transfer-encoding")
-        return "7bit" if field is None else parse_transfer_encoding(field.body).text or "7bit"
+        body = self.header.body_of("content-transfer-encoding")
+        return "7bit" if body is None else parse_transfer_encoding(body).text or "7bit"
 
     @property
     def content_id(self) -> str | None:
@@ -239,13 +237,13 @@ class Entity(Node):
             return
         base = self._base
         if base is not None and all(
-            _body_of(self._header, name) == _body_of(base.header, name)
+            self.header.body_of(name) == base.header.body_of(name)
             for name in ("content-type", "content-transfer-encoding")
         ):
             self._content_type, children = base.content_type, base.parts
         else:
-            field = self._header.first("content-type")
-            self._content_type = TEXT_PLAIN if field is None else content_type.parse(field.body)
+            body = self.header.body_of("content-type")
+            self._content_type = TEXT_PLAIN if body is None else content_type.parse(body)
             children = ()
             if self._children is None and (self.is_multipart or self._content_type.value in ENCLOSING):
                 read = place(type(self), Document(self.raw), 0, len(self))
@@ -441,11 +439,6 @@ class Entity(Node):
         if not separator and self._body_start < self._stop:
             separator = self.header.line_end if self._header_stop > self._start else line_end
         return separator, Slice(self._document, self._body_start, self._stop)
-
-
-def _body_of(header: Header, name: str) -> bytes | None:
-    field = header.first(name)
-    return None if field is None else field.body
 
 
 def _without_last_line_end(octets: bytes) -> bytes:

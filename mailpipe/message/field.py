@@ -78,12 +78,7 @@ class Field:
     @property
     def body(self) -> bytes:
         """The octets after the colon, unfolded, without blanks at either end (RFC 5322 section 2.2.3)."""
-        name, colon, body = self.raw.partition(b":")
-        body = (body if colon else name).strip(b" \t\r\n")
-        if b"\n" in body:
-            # only a line end before white space is a fold; a bare CR stays, it is part of the body
-            return body.replace(b"\r\n", b"").replace(b"\n", b"")
-        return body if b"\r" not in body else _unfold_cr(body)
+        return body_of(self.raw)
 
     @property
     def text(self) -> str:
@@ -138,6 +133,16 @@ class Field:
 
     def __repr__(self) -> str:
         return f"Field({self.raw!r})"
+
+
+def body_of(raw: bytes) -> bytes:
+    """The unfolded body of a raw field; the whole of a line without a colon."""
+    name, colon, body = raw.partition(b":")
+    body = (body if colon else name).strip(b" \t\r\n")
+    if b"\n" in body:
+        # only a line end before white space is a fold; a bare CR stays, it is part of the body
+        return body.replace(b"\r\n", b"").replace(b"\n", b"")
+    return body if b"\r" not in body else _unfold_cr(body)
 
 
 def _unfold_cr(body: bytes) -> bytes:

@@ -13,11 +13,21 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import Field
+from mailpipe.message.field import Field, body_of
 from mailpipe.parser.grammar import LF_GRAMMAR, Grammar
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
 _SEARCHES = 6
+_BLANKS = (b" ", b"\t")
+_NEEDLES: dict[str, bytes] = {}
+
+
+def _needle(name: str) -> bytes:
+    """The octets of a name in lower case."""
+    needle = name.lower().encode("utf-8", "surrogateescape")
+    if len(_NEEDLES) < 1000:
+        _NEEDLES[name] = needle
+    return needle
 
 
 class Header:
@@ -39,7 +49,7 @@ class Header:
     def _received(cls, block: bytes, start: int, grammar: Grammar, limit: int) -> "Header":
         header = cls.__new__(cls)
         header._prefix = b""
-        if block.startswith((b"From ", b">From ")):  # an mbox separator (RFC 4155) is no field, but it is kept
+        if block[:5] == b"From " or block[:6] == b">From ":  # an mbox separator (RFC 4155) is no field, but it is kept
             line = block.find(grammar.line_end) + 1 or len(block)
             header._prefix, block, start = block[:line], block[line:], start + line
         header._block, header._start, header._grammar = block, start, grammar
@@ -113,24 +123,46 @@ class Header:
         return self._all()[places[0]] if places else None
 
     def _search(self, name: str) -> Field | None:
+        """The first field of that name in a block that has not been cut."""
+        start, stop = self._place(name)
+        if start < 0:
+            return None
+        assert self._block is not None
+        return Field(self._block[start:stop], None if self._start is None else self._start + start)
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """Where in the block the first field of that name begins and ends; (-1, -1) where there is none."""
         block, line_end = self._block, self._grammar.line_end
         assert block is not None
-        lower, wanted = block.lower(), name.lower().encode("utf-8", "surrogateescape")
-        if lower.startswith(wanted + b":"):
-            at = 0
-        else:
-            at = lower.find(line_end + wanted + b":") + 1
-            if at == 0:
-                # white space before the colon (RFC 5322 section 4.5) is for the index
-                if lower.find(line_end + wanted) < 0 and not lower.startswith(wanted):
-                    return None
-                places = self._places().get(name.lower())
-                return self._all()[places[0]] if places else None
-        stop = block.find(line_end, at)
-        while stop >= 0 and block[stop + 1 : stop + 2] in (b" ", b"\t"):
-            stop = block.find(line_end, stop + 1)
-        raw = block[at : stop + 1] if stop >= 0 else block[at:]
-        return Field(raw, None if self._start is None else self._start + at)
+        wanted = _NEEDLES.get(name) or _needle(name)
+        lower, size = block.lower(), len(wanted)
+        start = 0
+        if not lower.startswith(wanted) and (start := lower.find(line_end + wanted) + 1) == 0:
+            return -1, -1
+        while True:
+            colon = start + size
+            follower = lower[colon : colon + 1]
+            if follower == b":":
+                break
+            # white space may stand before the colon (RFC 5322 section 4.5)
+            if follower in _BLANKS and lower[colon : colon + 99].lstrip(b" \t")[:1] == b":":
+                break
+            start = lower.find(line_end + wanted, start) + 1
+            if start == 0:
+                return -1, -1
+        stop = block.find(line_end, start) + 1
+        while stop > 0 and block[stop : stop + 1] in _BLANKS:
+            stop = block.find(line_end, stop) + 1
+        return start, stop or len(block)
+
+    def body_of(self, name: str) -> bytes | None:
+        """The body of the first field of that name, unfolded; None where there is none."""
+        if self._raws is None and self._searches < _SEARCHES:
+            self._searches += 1
+            start, stop = self._place(name)
+            return None if start < 0 else body_of(self._block[start:stop])  # type: ignore[index]
+        field = self.first(name)
+        return None if field is None else field.body
 
     def all(self, name: str) -> tuple[Field, ...]:
         """Every field of that name, in order."""

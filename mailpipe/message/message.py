@@ -14,11 +14,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from mailpipe.codec import encoded_word
 from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received
 from mailpipe.fields import parse as parse_field
 from mailpipe.limits import DEFAULT_LIMITS, Limits
-from mailpipe.message import edit
+from mailpipe.message import edit, report
 from mailpipe.message.entity import Entity
+from mailpipe.message.report import DeliveryReport, DispositionNotification
 from mailpipe.parser.scan import Document, place
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ class Message(Entity):
     @property
     def subject(self) -> str | None:
         """Subject, decoded; None where there is none."""
-        return self.header.get("subject")
+        body = self.header.body_of("subject")
+        return None if body is None else encoded_word.decode(body)
 
     @property
     def from_(self) -> AddressList:
@@ -156,6 +159,16 @@ class Message(Entity):
             if entity is not self and (entity.is_attachment or entity.content_type.type == "message")
         )
 
+    @property
+    def delivery_report(self) -> DeliveryReport | None:
+        """What a bounce says (RFC 3464), machine-readable or not; None where it is no report of a delivery."""
+        return report.delivery_report(self)
+
+    @property
+    def disposition_notification(self) -> DispositionNotification | None:
+        """What a read receipt says (RFC 8098); None where it is none."""
+        return report.disposition_notification(self)
+
     # -- editing; each gives a new message that shares whatever was not touched
 
     def replace(self, path: str, entity: Entity) -> Self:
@@ -225,9 +238,9 @@ def parse(
     >>> bytes(parse(b"Subject: hello\n\nworld\n"))
     b'Subject: hello\n\nworld\n'
     """
-    if isinstance(source, bytes | mmap.mmap):
+    if isinstance(source, (bytes, mmap.mmap)):
         octets: bytes | mmap.mmap = source
-    elif isinstance(source, bytearray | memoryview):
+    elif isinstance(source, (bytearray, memoryview)):
         octets = bytes(source)  # somebody may change them under us
     elif hasattr(source, "read"):
         octets = _from_file(source)

@@ -171,7 +171,8 @@ class SmtpConnection:
             remedy = "set host to a name in its certificate, or tls_ca_file to whom signed it"
             words = f"{self.endpoint}: the certificate is not believed ({error.verify_message}); {remedy}"
         else:
-            words = f"{self.endpoint}: the TLS handshake failed ({getattr(error, "reason", None) or error}); does the port speak TLS so?"
+            why = getattr(error, "reason", None) or error  # an error that we raised ourselves has none
+            words = f"{self.endpoint}: the TLS handshake failed ({why}); does the port speak TLS so?"
         return TransientFailure(words, EnhancedStatus(4, 7, 5))
 
     def transaction(self, envelope: Envelope, octets: bytes) -> TransactionResult:

@@ -15,7 +15,7 @@ Never here: the model. Nodes are places; what can be asked of them is written in
 
 import mmap
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mailpipe.fields import content_type
 from mailpipe.fields.content_type import ContentType
@@ -28,6 +28,7 @@ TEXT_PLAIN = content_type.parse(b"text/plain")
 MESSAGE_RFC822 = content_type.parse(b"message/rfc822")
 # RFC 2046 5.2.1, RFC 6532 3.7; message/news is the same thing by its old name (RFC 5537)
 ENCLOSING = frozenset({"message/rfc822", "message/global", "message/news"})
+_BLANKS = (b" ", b"\t")
 _IDENTITY = frozenset({b"", b"7bit", b"8bit", b"binary"})
 # LIMIT: a delimiter line is a boundary (70 octets by RFC 2046 5.1.1, more in the wild) and padding.
 _LONGEST_DELIMITER = 4096
@@ -60,7 +61,8 @@ class Node:
     """The place of an entity in a document: header [start, header_stop), body [body_start, stop)."""
 
     __slots__ = (
-        "_body_start", "_children", "_content_type", "_document", "_faults", "_header_stop", "_start", "_stop",
+        "_body_start", "_children", "_content_type", "_document", "_faults", "_header", "_header_stop", "_start",
+        "_stop",
     )
 
     _document: Document | None  # None: composed, not read
@@ -71,6 +73,7 @@ class Node:
     _children: "Sequence[Node] | None"  # None: not scanned yet, or hidden under a transfer encoding
     _content_type: ContentType | None  # None: not scanned yet
     _faults: tuple[tuple[str, int], ...]  # structural defects: code, offset
+    _header: Any  # of whoever derives from this; None until asked for
 
 
 N = TypeVar("N", bound=Node)
@@ -83,7 +86,7 @@ def place(kind: type[N], document: Document, start: int, stop: int) -> N:
     node._start = start
     node._header_stop = node._body_start = -1
     node._stop = stop
-    node._children = node._content_type = None
+    node._children = node._content_type = node._header = None
     node._faults = ()
     return node
 
@@ -105,7 +108,9 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> byt
     octets, grammar, start, stop = document.octets, document.grammar, node._start, node._stop
     if node._header_stop >= 0:
         return octets[start : node._header_stop]
-    bound = min(stop, start + document.limits.header_size)
+    bound = start + document.limits.header_size
+    if bound > stop:
+        bound = stop
     if delimiters:
         header_stop = _part_header_stop(octets, grammar, start, bound, delimiters)
     else:
@@ -157,9 +162,8 @@ def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> byte
     while at >= 0:
         colon = at + len(name)
         if at == 0 or lower[at - 1 : at] == line_end:
-            if lower[colon : colon + 1] in b" \t":
-                while lower[colon : colon + 1] in (b" ", b"\t"):
-                    colon += 1
+            while lower[colon : colon + 1] in _BLANKS:
+                colon += 1
             if lower[colon : colon + 1] == b":":
                 break
         at = lower.find(name, colon)
@@ -168,9 +172,9 @@ def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> byte
     stop = block.find(line_end, colon)
     if stop < 0:
         return block[colon + 1 :].strip()
-    if block[stop + 1 : stop + 2] not in (b" ", b"\t"):
+    if block[stop + 1 : stop + 2] not in _BLANKS:
         return block[colon + 1 : stop].strip()
-    while stop >= 0 and block[stop + 1 : stop + 2] in (b" ", b"\t"):
+    while stop >= 0 and block[stop + 1 : stop + 2] in _BLANKS:
         stop = block.find(line_end, stop + 1)
     body = block[colon + 1 : stop if stop >= 0 else len(block)]
     return body.replace(b"\r", b"").replace(b"\n", b"").strip()
@@ -202,7 +206,15 @@ def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
         entity: the class of the parts of a multipart.
         message: the class of enclosed messages.
     """
-    _Scan(root, entity, message).run(root)
+    document = root._document
+    assert document is not None
+    block = scan_header(root)
+    body = field_body(block, block.lower(), b"content-type", document.grammar.line_end)
+    kind = TEXT_PLAIN if body is None else content_type.parse(body)
+    if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
+        root._content_type, root._children = kind, ()
+    else:
+        _Scan(root, entity, message).run(root)
 
 
 class _Scan:

@@ -29,7 +29,8 @@ from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.report import QueueReport, RunReport, Tally
 from mailpipe.pipeline.run import Engine, Line
 from mailpipe.pipeline.settings import Settings, parse_settings
-from mailpipe.pipeline.workers import Recipe, Workers
+from mailpipe.pipeline.worker import Recipe
+from mailpipe.pipeline.workers import Workers
 from mailpipe.queue import Queue
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

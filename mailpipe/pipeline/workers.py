@@ -31,72 +31,21 @@ from typing import Any
 
 from mailpipe.errors import EX_SOFTWARE, MailpipeError
 from mailpipe.pipeline.batch import Admitted, Batch
-from mailpipe.pipeline.journal import History, Journal, Written, outcome_from
-from mailpipe.pipeline.mail import Origin, RawMail
+from mailpipe.pipeline.journal import History, Written, outcome_from
+from mailpipe.pipeline.mail import Origin
 from mailpipe.pipeline.outcome import Ending, Outcome
-from mailpipe.pipeline.registry import Registry
-from mailpipe.pipeline.run import Engine, Line, Taken
+from mailpipe.pipeline.run import Taken
+from mailpipe.pipeline.worker import Broken, Closed, Done, Job, OpenLine, Ready, Recipe, work
 from mailpipe.status import EnhancedStatus
 
-JOBS, OCTETS = 8, 4 << 20
-"""How much is under way to one worker: jobs, and octets beyond the first job."""
+CHUNK_SECONDS, CHUNK_MAILS, CHUNK_OCTETS = 0.02, 64, 1 << 18
+"""A chunk is about this much work for a worker, so many mails at most, and no more octets than that or one mail."""
+CHUNKS, OCTETS = 2, 4 << 20
+"""How much is under way to one worker: chunks, and octets beyond the first chunk."""
 DEATHS = 2
 """How often a mail may be the one at which a worker dies."""
 _IDLE_DEATHS = 3
 _PATIENCE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What a worker makes its line from; plain values, for another process.
-
-    Attributes:
-        rebuild: makes the registry.
-        text, file, overrides: what the settings are read from.
-        sink: name and pickled options of a sink in place of that of the settings, None for that.
-    """
-
-    rebuild: Callable[[], Registry]
-    text: str
-    file: Path
-    overrides: tuple[str, ...]
-    sink: tuple[str, bytes] | None = None
-
-
-OpenLine = Callable[[Recipe], tuple[Line, Callable[[], list[str]]]]
-"""Makes and opens a line from a recipe; gives it with what closes it, which tells its troubles."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    number: int
-    raw: RawMail
-    digest: bytes
-    history: History
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """The line is open."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    number: int
-    taken: Taken
-
-
-@dataclass(frozen=True, slots=True)
-class _Broken:
-    """The worker cannot go on, and says why."""
-
-    words: str
-    exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    troubles: list[str]
 
 
 class WorkerTrouble(MailpipeError):
@@ -107,51 +56,10 @@ class WorkerTrouble(MailpipeError):
         super().__init__(words)
 
 
-# -- in the worker ----------------------------------------------------------------------------------------------------
-
-
-def _work(
-    open_line: OpenLine, recipe: Recipe, jobs: Connection, answers: Connection, journal: tuple[int, Path] | None
-) -> None:
-    """What a worker does from its beginning to its end."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # the parent decides when to stop; a key press or a service manager signals all of us at once
-        signal.signal(number, signal.SIG_IGN)
-    with suppress(BrokenPipeError, ConnectionResetError):
-        try:
-            _serve(open_line, recipe, jobs, answers, journal)
-        except MailpipeError as error:
-            answers.send(_Broken(str(error), error.exit_code))
-        except Exception as error:  # noqa: BLE001 - the parent must learn of it, in one line
-            answers.send(_Broken(f"a worker failed: {type(error).__name__}: {error}", EX_SOFTWARE))
-
-
-def _serve(
-    open_line: OpenLine, recipe: Recipe, jobs: Connection, answers: Connection, journal: tuple[int, Path] | None
-) -> None:
-    line, close = open_line(recipe)
-    try:
-        engine = Engine(line, Journal(*journal) if journal else None)
-        answers.send(_Ready())
-        while True:
-            try:
-                job: _Job = jobs.recv()
-            except EOFError:
-                break
-            answers.send(_Done(job.number, engine.take(job.raw, job.digest, job.history)))
-    finally:
-        troubles = close()
-    answers.send(_Closed(troubles))
-
-
-# -- in the parent ----------------------------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class _Task:
     """A mail on its way through the workers."""
 
-    number: int
     admitted: Admitted
     deaths: int = 0
 
@@ -166,19 +74,22 @@ class _Worker:
     jobs: Connection
     reader: threading.Thread | None = None
     tasks: deque[_Task] = field(default_factory=deque)
+    chunks: int = 0
     octets: int = 0
     is_ready: bool = False
     is_closing: bool = False
 
-    def has_room(self, task: _Task) -> bool:
-        if not self.is_ready or self.is_closing:
-            return False
+    @property
+    def is_idle(self) -> bool:
+        return self.is_ready and not self.is_closing and not self.tasks
+
+    def has_room(self, chunk: list[_Task]) -> bool:
         if not self.tasks:
-            return True
+            return self.is_idle
         # a mail at which a worker has died is given out alone, and nothing is put behind it
-        if task.deaths or any(each.deaths for each in self.tasks):
+        if self.is_closing or chunk[0].deaths or self.tasks[0].deaths:
             return False
-        return len(self.tasks) < JOBS and self.octets + task.size <= OCTETS
+        return self.chunks < CHUNKS and self.octets + sum(task.size for task in chunk) <= OCTETS
 
 
 class Workers:
@@ -197,7 +108,10 @@ class Workers:
         self._context.set_forkserver_preload([open_line.__module__])
         self._workers: list[_Worker] = []
         self._events: SimpleQueue[tuple[_Worker, object]] = SimpleQueue()
-        self._again: deque[_Task] = deque()
+        self._gathered: list[_Task] = []  # the chunk that is being filled
+        self._gathered_octets = 0
+        self._chunk_size = 1.0  # stays so without a journal: it tells what a dead worker had done of its chunk
+        self._again: deque[_Task] = deque()  # given out once already
         self._idle_deaths = 0
         self._trouble: MailpipeError | None = None  # what makes going on useless
         self._source_trouble: MailpipeError | None = None
@@ -217,63 +131,87 @@ class Workers:
             MailpipeError: a source cannot be read, the journal not be written, or no worker can work.
         """
         try:
-            for number, admitted in enumerate(self._batch.mails()):
-                self._give(_Task(number, admitted))
+            for admitted in self._batch.mails():
+                self._gather(_Task(admitted))
                 if self._trouble:
                     break
         except MailpipeError as error:
             # what is under way is brought to its end all the same
             self._source_trouble = error
-        while self._again or any(worker.tasks for worker in self._workers):
-            if self._trouble:
-                self._again.clear()
-            if self._again:
-                self._give(self._again.popleft())
-            else:
+        while not self._trouble and (self._gathered or self._again):
+            self._give_out()
+            while not self._again and self._is_busy:
                 self._listen()
+        while self._is_busy:
+            self._listen()
         if trouble := self._trouble or self._source_trouble:
             raise trouble
 
-    def _give(self, task: _Task) -> None:
-        """Send a mail to the worker that has least to do; wait until one has room."""
-        self._again.append(task)
-        while self._again and not self._trouble:
-            task = self._again[0]
-            free = [worker for worker in self._workers if worker.has_room(task)]
-            if free:
-                self._again.popleft()
-                self._send(min(free, key=lambda worker: (len(worker.tasks), worker.octets)), task)
-            else:
-                self._listen()
+    @property
+    def _is_busy(self) -> bool:
+        return any(worker.tasks for worker in self._workers)
+
+    def _gather(self, task: _Task) -> None:
+        """Add a mail to the chunk, and give that out when it is full or when somebody has nothing to do."""
+        if self._gathered and self._gathered_octets + task.size > CHUNK_OCTETS:
+            self._give_out()
+        self._gathered.append(task)
+        self._gathered_octets += task.size
+        if len(self._gathered) >= self._chunk_size or any(worker.is_idle for worker in self._workers):
+            self._give_out()
         while not self._events.empty():
             self._listen()
 
-    def _send(self, worker: _Worker, task: _Task) -> None:
-        admitted = task.admitted
-        worker.tasks.append(task)
-        worker.octets += task.size
+    def _give_out(self) -> None:
+        """Send what was gathered, and before it what has to be done again; wait until workers have room."""
+        chunk, self._gathered, self._gathered_octets = self._gathered, [], 0
+        while (self._again or chunk) and not self._trouble:
+            first = [self._again[0]] if self._again else chunk
+            free = [worker for worker in self._workers if worker.has_room(first)]
+            if not free:
+                self._listen()
+                continue
+            if self._again:
+                self._again.popleft()
+            else:
+                chunk = []
+            self._send(min(free, key=lambda worker: (worker.chunks, worker.octets)), first)
+
+    def _send(self, worker: _Worker, chunk: list[_Task]) -> None:
+        worker.tasks.extend(chunk)
+        worker.chunks += 1
+        worker.octets += sum(task.size for task in chunk)
+        given = (task.admitted for task in chunk)
         # a worker that is gone has an event waiting, and its tasks go to others
         with suppress(BrokenPipeError, ConnectionResetError):
-            worker.jobs.send(_Job(task.number, admitted.raw, admitted.digest, admitted.history))
+            worker.jobs.send([Job(each.raw, each.digest, each.history) for each in given])
 
     def _listen(self) -> None:
         worker, event = self._events.get()
-        if isinstance(event, _Ready):
+        if isinstance(event, Ready):
             worker.is_ready = True
-        elif isinstance(event, _Done):
-            task = worker.tasks.popleft()
-            worker.octets -= task.size
-            if self._batch.journal is not None:
-                self._batch.journal.noted(len(event.taken.outcomes))
-            self._record(task, event.taken)
-        elif isinstance(event, _Broken):
+        elif isinstance(event, Done):
+            self._take_in(worker, event)
+        elif isinstance(event, Broken):
             self._trouble = self._trouble or WorkerTrouble(event.words, event.exit_code)
             worker.is_closing = True
-        elif isinstance(event, _Closed):
+        elif isinstance(event, Closed):
             for sentence in event.troubles:
                 self._batch.warn(sentence)
         else:
             self._died(worker)
+
+    def _take_in(self, worker: _Worker, done: Done) -> None:
+        worker.chunks -= done.is_last
+        for taken in done.taken:
+            task = worker.tasks.popleft()
+            worker.octets -= task.size
+            if self._batch.journal is not None:
+                self._batch.journal.noted(len(taken.outcomes))
+            self._record(task, taken)
+        if done.taken and self._batch.journal is not None:
+            fitting = CHUNK_SECONDS * len(done.taken) / max(done.seconds, 1e-6)
+            self._chunk_size = min(float(CHUNK_MAILS), max(1.0, (3 * self._chunk_size + fitting) / 4))
 
     def _record(self, task: _Task, taken: Taken) -> None:
         try:
@@ -353,7 +291,7 @@ class Workers:
         journal = self._batch.journal
         shared = None if journal is None else _Shared(journal.fileno(), journal.path)
         process = self._context.Process(
-            target=_work, args=(self._open_line, self._recipe, take, tell, shared), name="mailpipe-worker"
+            target=work, args=(self._open_line, self._recipe, take, tell, shared), name="mailpipe-worker"
         )
         process.start()
         take.close()
@@ -389,7 +327,7 @@ class Workers:
         self._workers = []
         while not self._events.empty():
             _, event = self._events.get()
-            if isinstance(event, _Closed):
+            if isinstance(event, Closed):
                 for sentence in event.troubles:
                     self._batch.warn(sentence)
 

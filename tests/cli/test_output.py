@@ -1,6 +1,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailpipe.cli import output
 
@@ -30,6 +32,14 @@ def test_nothing_but_printable_characters_is_left_whatever_comes() -> None:
     left = output.safe(every)
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in left)
     assert "\u202e" not in left
+
+
+@given(st.text() | st.text(st.sampled_from("\x1b\x9b[]P0;m\x07\\a\n\r\t\udc80\u202e")))
+def test_no_text_becomes_dangerous_by_being_made_safe(text: str) -> None:
+    made = output.safe(text)
+    assert output.safe(made) == made
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in made)
+    made.encode("utf-8")
 
 
 def test_a_long_unfinished_escape_sequence_takes_linear_time() -> None:

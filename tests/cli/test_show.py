@@ -75,6 +75,13 @@ def test_defects_are_shown(mailpipe: Run, folder: Path) -> None:
     assert "A multipart names no boundary." in mailpipe("show", "broken.eml").text
 
 
+def test_a_message_of_very_many_parts_is_cut_short(mailpipe: Run, folder: Path) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 5000 + b"--b--\r\n"
+    (folder / "many.eml").write_bytes(octets)
+    out = mailpipe("show", "many.eml").text
+    assert "999 text/plain" in out and "and more parts" in out and "1001 text/plain" not in out
+
+
 def test_a_terminal_shows_colours_but_no_escapes_of_the_message(folder: Path) -> None:
     code = (
         "import pty, sys; pty.spawn([sys.executable, '-m', 'mailpipe', 'show', 'multipart.eml'],"

@@ -118,3 +118,18 @@ def test_every_kind_of_source_reads_the_same(tmp_path: Path) -> None:
 def test_a_source_that_is_no_source_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="str"):
         mailpipe.parse("Subject: x")  # type: ignore[arg-type]
+
+
+NAMES = st.sampled_from(["Subject", "subject", "To", "X", "Subject ", "To\t", "Subj", "Toto", "xsubject", "SUBJECT"])
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from(["a", "b\n c", "", "x: y"])), max_size=6), st.sampled_from(["Subject", "to", "x", "subj", "a"]))
+def test_searching_a_header_finds_what_an_index_finds(fields: list[tuple[str, str]], name: str) -> None:
+    octets = "".join(f"{key}:{value}\n" for key, value in fields).encode() + b"\nbody"
+    wanted = next((field for field in mailpipe.parse(octets).header if field.key == name.lower()), None)
+    header = mailpipe.parse(octets).header
+    assert header.first(name) == wanted
+    assert header.body_of(name) == (None if wanted is None else wanted.body)
+    assert (header.first(name) or wanted) is wanted or header.first(name).offset == wanted.offset
+    list(header)
+    assert header.first(name) == wanted

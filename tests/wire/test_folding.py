@@ -60,8 +60,8 @@ def test_what_cannot_be_said_is_refused(body):
 
 
 def test_a_long_body_of_quotes_takes_linear_time():
-    fold("Subject", '" \\' * 30_000)
-    fold("Subject", '"a ' * 30_001)
+    fold("Subject", '" \\' * 3_000)
+    fold("Subject", '"a ' * 3_001)
 
 
 def test_classes_and_octets_of_the_terminals_agree():

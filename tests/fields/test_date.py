@@ -1,0 +1,78 @@
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailpipe.fields.date import DateTime, parse, render
+
+
+def iso(body: str) -> str | None:
+    moment = parse(body.encode()).datetime
+    return moment.isoformat() if moment is not None else None
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("Fri, 21 Nov 1997 09:55:06 -0600", "1997-11-21T09:55:06-06:00"),
+        (" 1 Jul 2003 10:52 +0200", "2003-07-01T10:52:00+02:00"),
+        ("Fri, 21 Nov 97 09(comment):   55  :  06 -0600", None),
+        ("21 Nov 97 09:55:06 GMT", "1997-11-21T09:55:06+00:00"),
+        ("Sun, 08 Dec 91 09:11:00 EST", "1991-12-08T09:11:00-05:00"),
+        ("Thu, 22 Aug 102 12:07:35 +0800", "2002-08-22T12:07:35+08:00"),
+        ("Thu, 22 Aug 0102 12:07:35 +0800", "2002-08-22T12:07:35+08:00"),
+        ("26 Aug 76 14:30 PDT", "1976-08-26T14:30:00-07:00"),
+        ("Sat Mar 24 21:23:03 EDT 2007", "2007-03-24T21:23:03-04:00"),
+        ("Sat Mar 24 21:23:03 2007", "2007-03-24T21:23:03+00:00"),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", "1994-11-06T08:49:37+00:00"),
+        ("Tue, 21 April 15 14:44:51 GMT", "2015-04-21T14:44:51+00:00"),
+        ("Tue, 12 Jun 2012 19:22:28 0200", "2012-06-12T19:22:28+02:00"),
+        ("Mon, 02 Sep 2002 01:07:29 -08:00", "2002-09-02T01:07:29-08:00"),
+        ("Fri, 07 Jun 2002 16:35:51 GMT+1", "2002-06-07T16:35:51+01:00"),
+        ("28 Jun 01 10:05:15 PM", "2001-06-28T22:05:15+00:00"),
+        ("2002-09-22T10:00:00Z", "2002-09-22T10:00:00+00:00"),
+        ("22/08/2002 10:25:57", "2002-08-22T10:25:57+00:00"),
+        ("Thu, 8 Aug 2002 14:00:00 CEST", "2002-08-08T14:00:00+02:00"),
+        ("Thu, 8 Aug 2002 14:00:00 XYZ", "2002-08-08T14:00:00+00:00"),
+        ("Thu,\r\n 8 Aug\r\n\t2002 14:00:00\r\n +0100 (CET (really))", "2002-08-08T14:00:00+01:00"),
+        ("Sat, 31 Dec 2016 23:59:60 +0000", "2017-01-01T00:00:00+00:00"),
+        ("32 Jan 2020 00:00 GMT", None),
+        ("1 Jan 2020 25:00 GMT", None),
+        ("Tue, 19 Jan 2038", None),
+        ("Sat, 9 May flies bit my arms", None),
+        ("", None),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", None),
+    ],
+)
+def test_dates_are_read_as_they_are_written(body: str, expected: str | None) -> None:
+    assert iso(body) == expected
+
+
+def test_the_zone_is_kept_as_written() -> None:
+    assert parse(b"1 Jul 2003 10:52:00 -0000").zone == "-0000"
+    assert parse(b"1 Jul 2003 10:52:00 -0000").is_local_unknown
+    assert parse(b"1 Jul 2003 10:52:00 EST").zone == "EST"
+    assert not parse(b"1 Jul 2003 10:52:00 +0000").is_local_unknown
+    assert parse(b"1 Jul 2003 10:52:00").is_local_unknown
+
+
+def test_a_date_in_order_has_no_defect_however_often_it_is_read() -> None:
+    for _ in range(2):
+        assert parse(b" Fri, 21 Nov 1997 09:55:06 -0600 (CST)\r\n").defects == ()
+        assert [defect.code for defect in parse(b"Fri, 21 Nov 1997 09:55:06 PST").defects] == ["obsolete-date"]
+        assert [defect.code for defect in parse(b"yesterday").defects] == ["invalid-date"]
+
+
+@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9990, 1, 1)), st.integers(-1439, 1439))
+def test_a_rendered_date_reads_back(naive: datetime, minutes: int) -> None:
+    moment = naive.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
+    value = parse(render(moment))
+    assert value.datetime == moment
+    assert value.defects == ()
+
+
+def test_a_moment_without_a_zone_says_so() -> None:
+    assert render(datetime(2020, 1, 2, 3, 4, 5)) == b"Thu, 2 Jan 2020 03:04:05 -0000"
+    assert DateTime.of(datetime(2020, 1, 2, tzinfo=UTC)).render() == b"Thu, 2 Jan 2020 00:00:00 +0000"
+    assert DateTime(None).render() == b""

@@ -1,0 +1,62 @@
+import pytest
+
+from mailpipe.fields.trace import parse_received, parse_return_path
+
+
+def test_an_ordinary_hop() -> None:
+    hop = parse_received(
+        b" from a.example (b.example [192.0.2.1])\r\n\tby c.example (Postfix) with ESMTPS id 97A6\r\n"
+        b"\tfor <ann@c.example>; Sun,  6 Oct 2002 22:52:55 +0100 (IST)\r\n"
+    )
+    assert (hop.from_, hop.from_comment, hop.ip) == ("a.example", "b.example [192.0.2.1]", "192.0.2.1")
+    assert (hop.by, hop.by_comment, hop.with_, hop.id, hop.for_) == (
+        "c.example", "Postfix", "ESMTPS", "97A6", "ann@c.example",
+    )  # fmt: skip
+    assert hop.date is not None
+    assert hop.date.isoformat() == "2002-10-06T22:52:55+01:00"
+    assert hop.defects == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("from a [192.0.2.1] by b with IMAP (fetchmail-5.9.0) for c@d (single-drop)", {"from_": "a", "ip": "192.0.2.1", "with_": "IMAP", "for_": "c@d"}),
+        ("(from ann@localhost) by b (8.11.6/8.11.6) id g7", {"by": "b", "id": "g7", "from_": None, "comments": ("from ann@localhost",)}),
+        ("(qmail 37713 invoked from network)", {"by": None, "comments": ("qmail 37713 invoked from network",)}),
+        ("from u (HELO h) (192.0.2.7) by b with SMTP", {"from_comment": "HELO h", "ip": "192.0.2.7"}),
+        ("from mail pickup service by b with Microsoft SMTPSVC(5.0)", {"from_": "mail pickup service", "with_": "Microsoft SMTPSVC"}),
+        ("FROM a BY b WITH SMTP ID <x@y>", {"from_": "a", "by": "b", "with_": "SMTP", "id": "x@y"}),
+        ("by b from a (router)", {"by": "b", "from_": "a"}),
+        ("from a ([192.0.2.1] helo=h) by b with esmtp (Exim 3.31 #1 (Debian)) id 17-00", {"id": "17-00", "comments": ("Exim 3.31 #1 (Debian)",)}),
+        ("from a (using TLSv1.3) (no cert) by b (Postfix) with ESMTPS id 1 for <c@d>", {"from_comment": "using TLSv1.3", "comments": ("no cert",)}),
+        ("from [IPv6:2001:db8::1] by b", {"from_": "[IPv6:2001:db8::1]", "ip": "2001:db8::1"}),
+    ],
+)  # fmt: skip
+def test_hops_as_real_servers_write_them(body: str, expected: dict[str, object]) -> None:
+    hop = parse_received(f"{body}; Fri, 21 Nov 1997 09:55:06 -0600".encode())
+    assert {name: getattr(hop, name) for name in expected} == expected
+    assert hop.date is not None
+
+
+def test_a_date_is_found_without_its_semicolon() -> None:
+    hop = parse_received(b"from a by b id 0r Thu, 15 Aug 2002 10:37:19 -0700 (PDT)")
+    assert hop.date is not None
+    assert hop.id == "0r"
+
+
+def test_a_hop_without_a_date_has_a_defect() -> None:
+    assert [defect.code for defect in parse_received(b"from a by b").defects] == ["invalid-received"]
+    assert parse_received(b"").date is None
+
+
+def test_a_rendered_hop_reads_back() -> None:
+    hop = parse_received(b"from a (b [192.0.2.1]) by c (d) with SMTP id 1 for <e@f>; Fri, 21 Nov 1997 09:55:06 -0600")
+    assert parse_received(hop.render()) == hop
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(b" <ann@a.example>", "ann@a.example"), (b"<>", ""), (b"ann@a.example", "ann@a.example"), (b"< ann@a.example >", "ann@a.example"), (b"", "")],
+)  # fmt: skip
+def test_a_return_path_is_one_address(body: bytes, expected: str) -> None:
+    assert parse_return_path(body).address == expected
