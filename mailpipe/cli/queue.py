@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from rich.table import Table
 
     from mailpipe.pipeline.settings import Settings
-    from mailpipe.queue import Entry, Queue, Recipient
+    from mailpipe.queue import Entry, Queue, Recipient, Schedule
 
 NAME = "queue"
 HELP = "Look at the durable queue and work on it."
@@ -179,10 +179,15 @@ def doctor(
         bool, typer.Option("--repair", help="Put right what can be put right; no mail is deleted.")
     ] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read every message and compare its digest.")] = False,
+    rebuild: Annotated[
+        bool,
+        typer.Option("--rebuild", help="Set a damaged database aside and make it anew from the messages, all held."),
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Look for what crashes and full disks left behind. Exit 1 when something is not repaired."""
-    with _opened_or_empty(pipeline, directory) as queue:
+    with _rebuilt(pipeline, directory) if rebuild else _opened_or_empty(pipeline, directory) as queue:
+        repair = repair or rebuild
         if queue is None:
             _say_empty("queue doctor", {"findings": []}, as_json=as_json)
             return EX_OK
@@ -236,21 +241,46 @@ def _opened(pipeline: str | None, directory: Path | None) -> "Queue":
         UsageError: neither a pipeline file nor a directory is named.
         NoQueue: there is none.
     """
-    from mailpipe.queue import Queue, Schedule  # slow to import
+    from mailpipe.queue import Queue  # slow to import
+
+    directory, schedule = _located(pipeline, directory)
+    if not (directory / "queue.db").exists():
+        reason = "is no directory" if directory.exists() and not directory.is_dir() else "there is no queue here"
+        remedy = "check the path" if pipeline is None else "`mailpipe run` makes it when it first needs it"
+        raise NoQueue(str(directory), f"{reason}; {remedy}")
+    return Queue(directory, retry=schedule)
+
+
+def _located(pipeline: str | None, directory: Path | None) -> "tuple[Path, Schedule]":
+    """Where the queue is meant to be, and its schedule.
+
+    Raises:
+        UsageError: neither a pipeline file nor a directory is named.
+    """
+    from mailpipe.queue import Schedule  # slow to import
 
     if pipeline is not None:
         _, settings = load(pipeline, _queue_override(directory))
         directory = _directory_of(settings, pipeline)
         assert settings.queue is not None
-        schedule = Schedule.parse(settings.queue.retry, settings.queue.expire)
-    elif directory is not None:
-        schedule = Schedule.parse()
-    else:
-        raise UsageError("which queue? name a pipeline file with a [queue] table, or --queue DIR")
-    if not (directory / "queue.db").exists():
-        reason = "is no directory" if directory.exists() and not directory.is_dir() else "there is no queue here"
-        remedy = "check the path" if pipeline is None else "`mailpipe run` makes it when it first needs it"
-        raise NoQueue(str(directory), f"{reason}; {remedy}")
+        return directory, Schedule.parse(settings.queue.retry, settings.queue.expire)
+    if directory is not None:
+        return directory, Schedule.parse()
+    raise UsageError("which queue? name a pipeline file with a [queue] table, or --queue DIR")
+
+
+def _rebuilt(pipeline: str | None, directory: Path | None) -> "Queue":
+    """The queue with a new database; the damaged one is kept beside.
+
+    Raises:
+        NoQueue: there is no queue.
+    """
+    from mailpipe.queue import Queue, set_database_aside  # slow to import
+
+    directory, schedule = _located(pipeline, directory)
+    if not directory.is_dir():
+        raise NoQueue(str(directory), "there is no queue here; check the path")
+    set_database_aside(directory)
     return Queue(directory, retry=schedule)
 
 

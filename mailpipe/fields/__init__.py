@@ -11,7 +11,8 @@ No parser raises because of what a sender wrote: a value holds what could be rea
 Never here: folding and spans; message/ has the fields, this room has their meaning.
 """
 
-from mailpipe.fields.address import AddressList, Group, Mailbox, is_address
+from mailpipe.fields.addr_spec import is_address
+from mailpipe.fields.address import AddressList, Group, Mailbox
 from mailpipe.fields.authentication import AuthenticationResult, AuthenticationResults, TagList
 from mailpipe.fields.content_disposition import ContentDisposition
 from mailpipe.fields.content_type import ContentType

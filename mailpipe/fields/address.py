@@ -17,23 +17,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, overload
 
-from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
+from mailpipe.fields.addr_spec import DOT_ATOM, safe_address
+from mailpipe.fields.phrase import address_text, decode_phrase, phrase_text, quote_phrase, render_phrase, runs_of
 from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
 from mailpipe.limits import DEFAULT_LIMITS
-from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, Token, tokens, unescape
+from mailpipe.wire.lexer import COMMENT, SPECIAL, Token, tokens, unescape
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_DOT_ATOM = rf"{_ATEXT}++(?:\.{_ATEXT}++)*+"
 _W = r"[ \t\r\n]*+"
-_DOT_ATOM_TEXT = re.compile(_DOT_ATOM)
-_PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*+")
 _ORDINARY = re.compile(
-    rf"{_W}(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+)){_W}<({_DOT_ATOM}@{_DOT_ATOM})>"
-    rf"|({_DOT_ATOM}@{_DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
+    rf"{_W}(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+)){_W}<({DOT_ATOM}@{DOT_ATOM})>"
+    rf"|({DOT_ATOM}@{DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
 )
-_UNSAFE = re.compile(r"[\x00-\x20\x7f<>(),;:\"\\]")
-_BLANKS = re.compile(r"[ \t\r\n]++")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +62,11 @@ class Mailbox:
         return domain if at else ""
 
     def __str__(self) -> str:
-        return f"{_quote_phrase(self.display_name)} <{self.address}>" if self.display_name else self.address
+        return f"{quote_phrase(self.display_name)} <{self.address}>" if self.display_name else self.address
 
     def render(self) -> bytes:
         """The octets of this mailbox in a composed field: encoded words for a name, UTF-8 for an address."""
-        address = _safe_address(self.address).encode("utf-8", "replace")
+        address = safe_address(self.address).encode("utf-8", "replace")
         return b"%b <%b>" % (render_phrase(self.display_name), address) if self.display_name else address
 
     @classmethod
@@ -104,7 +99,7 @@ class Group:
     mailboxes: tuple[Mailbox, ...] = ()
 
     def __str__(self) -> str:
-        return f"{_quote_phrase(self.display_name)}: {', '.join(map(str, self.mailboxes))};"
+        return f"{quote_phrase(self.display_name)}: {', '.join(map(str, self.mailboxes))};"
 
     def render(self) -> bytes:
         """The octets of this group in a composed field."""
@@ -167,41 +162,6 @@ _make_mailbox = quick_maker(Mailbox)
 _make_list = quick_maker(AddressList)
 
 
-def _quote_phrase(text: str) -> str:
-    if _PLAIN_PHRASE.fullmatch(text):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _safe_address(text: str) -> str:
-    """An address that stays one address, whatever was read into it."""
-    if is_address(text):
-        return text
-    local, at, domain = text.rpartition("@")
-    if not at:
-        return _UNSAFE.sub("", domain)
-    if not local.startswith('"'):
-        local = _UNSAFE.sub("", local)
-    return f"{local}@{_UNSAFE.sub('', domain)}"
-
-
-def render_phrase(text: str) -> bytes:
-    """The octets of a display name: as it is, quoted, or in encoded words (RFC 2047 section 5).
-
-    Line ends become spaces: a name cannot start a new field.
-    """
-    text = _BLANKS.sub(" ", text).strip()
-    if text.isascii() and text.isprintable() and "=?" not in text:
-        return _quote_phrase(text).encode("ascii")
-    return encoded_word.encode(text, phrase=True)
-
-
-def _decode_phrase(text: str) -> str | None:
-    if "=?" in text:
-        text = encoded_word.decode_text(text)
-    return text.strip() or None
-
-
 def parse(body: bytes) -> AddressList:
     """The mailboxes and groups of a field, however it is written. Never raises; linear in its length.
 
@@ -226,7 +186,7 @@ def parse(body: bytes) -> AddressList:
         if name:
             if not quoted and "  " in name:
                 name = " ".join(name.split())
-            name = _decode_phrase(name) if "=?" in name else name.strip()
+            name = decode_phrase(name) if "=?" in name else name.strip()
         members.append(_make_mailbox(name or None, angle or plain))
         position = found.end()
     return _make_list(tuple(members), ())
@@ -235,15 +195,16 @@ def parse(body: bytes) -> AddressList:
 def _parse_any(body: bytes) -> AddressList:
     defects: list[Defect] = []
     text = read_text(body, defects)
-    reader = _Reader(text, defects)
+    reader = _Reader(text, len(body), defects)
     return _make_list(tuple(reader.read()), tuple(reader.defects))
 
 
 class _Reader:
     """One pass over the tokens; collects words until a special says what they were."""
 
-    def __init__(self, text: str, defects: list[Defect]) -> None:
+    def __init__(self, text: str, size: int, defects: list[Defect]) -> None:
         self.text = text
+        self.size = size  # in octets
         self.defects = defects
         self.members: list[Mailbox | Group] = []
         self.group: str | None = None
@@ -285,7 +246,7 @@ class _Reader:
 
     def _defect(self, code: str, position: int, detail: str = "") -> None:
         if len(self.defects) < 100:  # a megabyte of trouble needs no megabyte of complaints
-            self.defects.append(Defect(code, octets_before(self.text, position), detail))
+            self.defects.append(Defect(code, octets_before(self.text, position, self.size), detail))
 
     def _special(self, token: Token) -> None:
         sign = token.text
@@ -295,7 +256,7 @@ class _Reader:
             self.words.append(token)
             self.has_at = True
         elif sign == "<":
-            self.name = _phrase_text(self.text, self.words) if self.words else None
+            self.name = phrase_text(self.text, self.words) if self.words else None
             if self.words and self.last >= 0:
                 self._defect("invalid-address", token.start, "a comma is missing")
             self.words, self.angle, self.has_at = [], [], False
@@ -354,7 +315,7 @@ class _Reader:
         elif self.has_at:
             words.append(token)
         else:
-            name = _phrase_text(self.text, words)
+            name = phrase_text(self.text, words)
             words.clear()
             if name is not None and name.lower() == "mailto":
                 self._defect("invalid-address", token.start, "mailto: is no part of an address")
@@ -373,7 +334,7 @@ class _Reader:
     def _emit(self, name: str | None, address: str, end: int) -> None:
         if name is None and self.comments:
             behind = [each for each in self.comments if each.start >= end]
-            name = _decode_phrase(" ".join(unescape((behind or self.comments)[0].text).split()))
+            name = decode_phrase(" ".join(unescape((behind or self.comments)[0].text).split()))
         mailbox = _make_mailbox(name, address)
         (self.members if self.group is None else self.group_members).append(mailbox)
         self.last = end
@@ -387,7 +348,7 @@ class _Reader:
     def _close_angle(self, end: int) -> None:
         angle, self.angle, self.has_at = self.angle or [], None, False
         name, self.name = self.name, None
-        address = _address_text(angle)
+        address = address_text(angle)
         if address[-1:] == ":" and "@" not in address:
             # QUIRK: "<undisclosed-recipients:;>"
             self._defect("invalid-address", end, one_line(address))
@@ -424,13 +385,13 @@ class _Reader:
         where: list[Any] = self.members if self.group is None else self.group_members
         if where and isinstance(where[-1], Mailbox) and where[-1].display_name is None:
             text = next((each.text for each in self.comments if each.start >= self.last), "")
-            if name := _decode_phrase(" ".join(unescape(text).split())):
+            if name := decode_phrase(" ".join(unescape(text).split())):
                 where[-1] = _make_mailbox(name, where[-1].address)
 
     def _flush_words(self, words: list[Token], sign: str, position: int) -> None:
-        runs = _runs(words)
+        runs = runs_of(words)
         if not any(has_at for _, has_at in runs):
-            phrase = _phrase_text(self.text, words)
+            phrase = phrase_text(self.text, words)
             self._defect("invalid-address", words[0].start, one_line(phrase or ""))
             if self.last >= 0 or phrase is None:  # garbage behind an address
                 return
@@ -449,110 +410,9 @@ class _Reader:
             if not has_at:
                 name_words += run
                 continue
-            address = _address_text(run)
+            address = address_text(run)
             if not address:
                 continue
-            name = _phrase_text(self.text, name_words) if name_words else None
+            name = phrase_text(self.text, name_words) if name_words else None
             name_words = []
             self._emit(name, address, run[-1].end)
-
-
-def _runs(words: list[Token]) -> list[tuple[list[Token], bool]]:
-    """Words in runs that belong together, across blanks where a dot or an "@" ties them (RFC 5322 section 4.4)."""
-    runs: list[tuple[list[Token], bool]] = []
-    run: list[Token] = []
-    has_at, end, ties = False, -1, False
-    for token in words:
-        is_at = token.kind is SPECIAL and token.text == "@"
-        is_tied = ties or is_at or token.text[:1] == "."
-        # QUIRK: '"Ann"ann@example.org' lacks its angle brackets, not a dot.
-        if run and not is_tied and (token.start > end or run[-1].kind is QUOTED):
-            runs.append((run, has_at))
-            run, has_at = [], False
-        run.append(token)
-        has_at = has_at or is_at
-        end, ties = token.end, is_at or token.text[-1:] == "."
-    if run:
-        runs.append((run, has_at))
-    return runs
-
-
-def _address_text(words: list[Token]) -> str:
-    """The address that the words spell; of several runs the first with an "@" counts."""
-    if not words:
-        return ""
-    runs = _runs(words)
-    run = next((run for run, has_at in runs if has_at), None)
-    if run is None:
-        run = words
-    if len(run) > 1 and run[0].kind is QUOTED and run[1].text == "@" and _DOT_ATOM_TEXT.fullmatch(run[0].text):
-        pieces = [run[0].text]
-    else:
-        pieces = [_word(run[0])]
-    pieces += [_word(token) for token in run[1:]]
-    text = "".join(pieces)
-    return text[:-1] if text[-1:] == "." and "@" in text else text
-
-
-def _word(token: Token) -> str:
-    if token.kind is not QUOTED:
-        return token.text
-    text = token.text
-    if "\n" in text or "\r" in text:
-        text = text.replace("\r", "").replace("\n", "")
-    return f'"{text}"'
-
-
-def _phrase_text(text: str, words: list[Token]) -> str | None:
-    """The display name that the words spell, decoded; None for an empty one."""
-    pieces: list[str] = []
-    end = words[0].start
-    for token in words:
-        if token.start > end and pieces:
-            pieces.append(" ")
-        pieces.append(unescape(token.text) if token.kind is QUOTED else token.text)
-        end = token.end
-    return _decode_phrase("".join(pieces))
-
-
-def is_address(text: str) -> bool:
-    """Whether the text is an address: a Mailbox of RFC 5321 section 4.1.2 and an addr-spec of RFC 5322 section 3.4.1.
-
-    UTF-8 is allowed in both halves (RFC 6531, 6532); comments, folds, obsolete syntax and overlong parts are not.
-
-    >>> is_address("ann@example.org"), is_address("ann@example..org"), is_address('"ann b"@[IPv6:2001:db8::1]')
-    (True, False, True)
-    """
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
-        return False
-    local, domain, literal = found.groups()
-    if len(local.encode("utf-8", "surrogatepass")) > 64 or not text.isprintable():
-        return False
-    if literal is not None:
-        return _is_address_literal(literal)
-    return len(domain.encode("utf-8", "surrogatepass")) <= 255 and all(
-        len(label) <= 63 and label[-1] != "-" for label in domain.split(".")
-    )
-
-
-_UTEXT = "[\u0080-\U0010ffff" + _ATEXT[1:]
-_LABEL = "[A-Za-z0-9\u0080-\U0010ffff][A-Za-z0-9\u0080-\U0010ffff-]*+"
-_ADDRESS = re.compile(
-    rf'({_UTEXT}++(?:\.{_UTEXT}++)*+|"(?:[ !#-\[\]-~\u0080-\U0010ffff]|\\[ -~])*+")'
-    rf"@(?:({_LABEL}(?:\.{_LABEL})*+)|\[([!-Z^-~]++)\])"
-)
-
-
-def _is_address_literal(literal: str) -> bool:
-    # ipaddress costs two milliseconds to import, and literals are rare.
-    import ipaddress
-
-    try:
-        if literal[:5].lower() == "ipv6:":
-            ipaddress.IPv6Address(literal[5:])
-            return "%" not in literal
-        ipaddress.IPv4Address(literal)
-    except ValueError:
-        return False
-    return True

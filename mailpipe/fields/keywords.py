@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
-from mailpipe.fields.address import render_phrase
+from mailpipe.fields.phrase import render_phrase
 from mailpipe.fields.value import FieldValue, octets_before, read_text
 from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, tokens, unescape
 
@@ -54,6 +54,6 @@ def parse(body: bytes) -> Keywords:
         pieces.append(unescape(token.text) if token.kind is QUOTED else token.text)
         end = token.end
     phrases.append("".join(pieces))
-    defects += [Defect(code, octets_before(text, position)) for code, position in broken]
+    defects += [Defect(code, octets_before(text, position, len(body))) for code, position in broken]
     decoded = (encoded_word.decode_text(phrase) if "=?" in phrase else phrase for phrase in phrases)
     return Keywords(tuple(phrase for phrase in decoded if phrase), tuple(defects))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
-from mailpipe.fields.address import render_phrase
+from mailpipe.fields.phrase import render_phrase
 from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
 from mailpipe.wire.lexer import QUOTED, tokens, unescape
 

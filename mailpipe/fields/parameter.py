@@ -139,8 +139,6 @@ def decode_value(value: str) -> str:
     """The text of a plain value given as latin-1: undeclared octets and encoded words are read as they were meant."""
     if not value.isascii():
         value = charset.decode_text(value.encode("latin-1"), None).text
-    elif "\x1b$" in value:
-        value = charset.decode_text(value.encode("latin-1"), "iso-2022-jp").text
     if "=?" in value:
         value = encoded_word.decode_text(value)
     return value
@@ -164,6 +162,11 @@ def parse(text: str, defects: list[Defect] | None = None, start: int = 0) -> Par
         defects: a list that takes what is wrong.
         start: where the first ";" is sought.
     """
+    size = len(text)
+    if "\x1b$" in text:
+        # ISO-2022-JP has quotation marks and semicolons inside its characters.
+        raw = text[start:].encode("latin-1")
+        text, start = charset.decode_text(raw, "iso-2022-jp").text.encode("utf-8").decode("latin-1"), 0
     entries: dict[str, str] = {}
     position, length = start, len(text)
     match = _ORDINARY.match
@@ -180,14 +183,15 @@ def parse(text: str, defects: list[Defect] | None = None, start: int = 0) -> Par
         position = found.end()
     else:
         return make_parameters(entries, NO_LANGUAGES)
-    return _Reader(text, [] if defects is None else defects).read(start)
+    return _Reader(text, size, [] if defects is None else defects).read(start)
 
 
 class _Reader:
     """One pass over a body."""
 
-    def __init__(self, text: str, defects: list[Defect]) -> None:
+    def __init__(self, text: str, size: int, defects: list[Defect]) -> None:
         self.text = text
+        self.size = size  # of the body, in octets
         self.defects = defects
         self.has_open_comment = False
         self.has_open_quote = False
@@ -196,7 +200,7 @@ class _Reader:
 
     def _defect(self, code: str, position: int, detail: str = "") -> None:
         if len(self.defects) < 100:  # a megabyte of trouble needs no megabyte of complaints
-            self.defects.append(Defect(code, position, one_line(detail)))
+            self.defects.append(Defect(code, min(position, self.size), one_line(detail)))
 
     def _blanks(self, position: int) -> int:
         blanks = _BLANKS.match(self.text, position)

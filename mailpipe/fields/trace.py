@@ -177,7 +177,7 @@ def _parse_any(body: bytes) -> Received:
     text = read_text(body[:_SHORT], defects)
     broken: list[tuple[str, int]] = []
     every = list(tokens(text, broken))
-    defects += [Defect(code, octets_before(text, position)) for code, position in broken]
+    defects += [Defect(code, octets_before(text, position, len(body))) for code, position in broken]
     stop = next((index for index in range(len(every) - 1, -1, -1) if _is(every[index], ";")), -1)
     if stop >= 0:
         moment = date.read_moment(text[every[stop].end :])

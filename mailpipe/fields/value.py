@@ -104,9 +104,14 @@ def read_text(body: bytes, defects: list[Defect] | None = None) -> str:
     return text
 
 
-def octets_before(text: str, position: int) -> int:
-    """How many octets the first `position` characters of a text take, for the offset of a defect."""
-    return position if text.isascii() else len(text[:position].encode("utf-8", "surrogatepass"))
+def octets_before(text: str, position: int, size: int) -> int:
+    """How many octets stood before a character of a text that `read_text` made of `size` octets.
+
+    Exact for ASCII, UTF-8 and charsets of one octet a character; for other charsets an estimate within the body.
+    """
+    if len(text) == size:
+        return position
+    return min(size, len(text[:position].encode("utf-8", "surrogatepass")))
 
 
 def one_line(text: str, length: int = 60) -> str:

@@ -21,6 +21,9 @@ from mailpipe.fields import ContentDisposition, ContentType, content_type, parse
 from mailpipe.fields.mime import parse_transfer_encoding
 from mailpipe.fields.value import FieldValue
 from mailpipe.limits import DEFAULT_LIMITS
+from mailpipe.message import embedded
+from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
+from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
 from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
 
@@ -380,6 +383,30 @@ class Entity(Node):
                 memoryview(self._document.octets)[self._body_start : self._stop], self.transfer_encoding
             )
         return transfer.open_decoded(self.raw_body, self.transfer_encoding)
+
+    @property
+    def flowed(self) -> tuple[Paragraph, ...] | None:
+        """The paragraphs of a text in format=flowed (RFC 3676); None where the part does not say so."""
+        kind = self.content_type
+        if kind.type != "text" or kind.params.get("format", "").strip().lower() != "flowed":
+            return None
+        return unflow(self.text, delsp=kind.params.get("delsp", "").strip().lower() == "yes")
+
+    @property
+    def embedded_files(self) -> tuple[EmbeddedFile, ...]:
+        """The uuencoded files in a text part, in order; () in any other part."""
+        return embedded.embedded_files(self.octets) if self.content_type.type == "text" else ()
+
+    @property
+    def partial(self) -> Partial | None:
+        """Its place among the pieces of a message (RFC 2046 section 5.2.2); None where it is no message/partial."""
+        return embedded.partial(self.content_type)
+
+    @property
+    def external_body(self) -> ExternalBody | None:
+        """Where its body is kept (RFC 2046 section 5.2.3); None where it is no message/external-body."""
+        kind = self.content_type
+        return embedded.external_body(kind, self.octets) if kind.value == "message/external-body" else None
 
     @property
     def structural_defects(self) -> tuple[tuple[str, int], ...]:

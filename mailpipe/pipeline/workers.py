@@ -6,8 +6,8 @@
 Each process makes its own registry, stages and sink from the text of the pipeline file, and writes its own lines into
 the one journal, whose lock it shares. Processes come from a fork server, not from a fork of the parent: that may have
 threads (a progress bar, a sink's), and a fork copies their locks in whatever state they are; and not from a spawn, for
-which each would import everything anew. Only what fits into a few megabytes is under way to a worker at a time, so
-memory stays flat however large the archive is.
+which each would import everything anew. Only two small chunks of mails, or one large mail, are under way to a worker
+at a time, so memory stays flat however large the archive is.
 
 A worker that dies takes no mail with it: what the journal has is counted, the mail in hand goes to another worker, and
 one whose worker dies twice is deferred. When the parent dies, the pipes close, and workers end after the mail in hand.
@@ -38,10 +38,12 @@ from mailpipe.pipeline.run import Taken
 from mailpipe.pipeline.worker import Broken, Closed, Done, Job, OpenLine, Ready, Recipe, work
 from mailpipe.status import EnhancedStatus
 
-CHUNK_SECONDS, CHUNK_MAILS, CHUNK_OCTETS = 0.02, 64, 1 << 18
-"""A chunk is about this much work for a worker, so many mails at most, and no more octets than that or one mail."""
-CHUNKS, OCTETS = 2, 4 << 20
-"""How much is under way to one worker: chunks, and octets beyond the first chunk."""
+CHUNK_SECONDS, CHUNK_MAILS, CHUNK_OCTETS = 0.02, 64, 40_000
+"""A chunk is about this much work for a worker, so many mails at most, and no more octets than that or one mail.
+
+A worker has one chunk in hand and one that waits in its pipe. What waits must fit into the pipe (64 KiB), so that the
+parent never waits for one worker while another has nothing to do.
+"""
 DEATHS = 2
 """How often a mail may be the one at which a worker dies."""
 _IDLE_DEATHS = 3
@@ -75,7 +77,6 @@ class _Worker:
     reader: threading.Thread | None = None
     tasks: deque[_Task] = field(default_factory=deque)
     chunks: int = 0
-    octets: int = 0
     is_ready: bool = False
     is_closing: bool = False
 
@@ -89,7 +90,7 @@ class _Worker:
         # a mail at which a worker has died is given out alone, and nothing is put behind it
         if self.is_closing or chunk[0].deaths or self.tasks[0].deaths:
             return False
-        return self.chunks < CHUNKS and self.octets + sum(task.size for task in chunk) <= OCTETS
+        return self.chunks < 2 and sum(task.size for task in chunk) <= CHUNK_OCTETS
 
 
 class Workers:
@@ -175,12 +176,11 @@ class Workers:
                 self._again.popleft()
             else:
                 chunk = []
-            self._send(min(free, key=lambda worker: (worker.chunks, worker.octets)), first)
+            self._send(min(free, key=lambda worker: (worker.chunks, len(worker.tasks))), first)
 
     def _send(self, worker: _Worker, chunk: list[_Task]) -> None:
         worker.tasks.extend(chunk)
         worker.chunks += 1
-        worker.octets += sum(task.size for task in chunk)
         given = (task.admitted for task in chunk)
         # a worker that is gone has an event waiting, and its tasks go to others
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -205,7 +205,6 @@ class Workers:
         worker.chunks -= done.is_last
         for taken in done.taken:
             task = worker.tasks.popleft()
-            worker.octets -= task.size
             if self._batch.journal is not None:
                 self._batch.journal.noted(len(taken.outcomes))
             self._record(task, taken)

@@ -119,3 +119,16 @@ def test_the_doctor_finds_and_repairs(mailpipe: Run, folder: Path, identifier: s
     assert ended.code == 1
     assert "changed-content" in ended.text
     assert mailpipe("queue", "doctor", "queued.toml", "--repair", "--json").code == 0
+
+
+def test_a_damaged_database_is_made_anew_from_the_messages(mailpipe: Run, folder: Path, identifier: str) -> None:
+    database = folder / "spool" / "queue.db"
+    for name in ("queue.db-wal", "queue.db-shm"):
+        (folder / "spool" / name).unlink(missing_ok=True)
+    database.write_bytes(b"this is no database" * 100)
+    ended = mailpipe("queue", "list", "queued.toml")
+    assert ended.code != 0
+    assert "--rebuild" in ended.err
+    assert mailpipe("queue", "doctor", "queued.toml", "--rebuild").code == 0
+    assert identifier in mailpipe("queue", "list", "queued.toml").out
+    assert (folder / "spool" / "damaged").is_dir()

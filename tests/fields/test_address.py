@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpipe.fields.address import AddressList, Group, Mailbox, is_address, parse
+from mailpipe.fields import is_address
+from mailpipe.fields.address import AddressList, Group, Mailbox, parse
 
 ANN = Mailbox("Ann", "ann@a.example")
 
