@@ -130,5 +130,5 @@ def test_a_damaged_database_is_made_anew_from_the_messages(mailpipe: Run, folder
     assert ended.code != 0
     assert "--rebuild" in ended.err
     assert mailpipe("queue", "doctor", "queued.toml", "--rebuild").code == 0
-    assert identifier in mailpipe("queue", "list", "queued.toml").out
+    assert identifier.encode() in mailpipe("queue", "list", "queued.toml").out
     assert (folder / "spool" / "damaged").is_dir()
