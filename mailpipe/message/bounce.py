@@ -82,7 +82,7 @@ _DELAY = re.compile(
     r"|\bwarning message only|\b(?:transient|temporary) non-fatal errors|\bdelivery warning",
     re.IGNORECASE,
 )
-_SECTION = re.compile(r"permanent (?:fatal|delivery)|(transient non-fatal)", re.IGNORECASE)
+_SECTION = re.compile(r"addresses had permanent fatal errors|addresses had (transient non-fatal) errors", re.IGNORECASE)
 
 # A line that names a recipient: decoration, the address, and nothing that would make a sentence of it.
 _LEADING = re.compile(
@@ -272,7 +272,7 @@ def _from_lines(text: str, default: str) -> Iterator[Bounced]:
             if current:
                 yield made()
                 current = ""
-            action = "delayed" if section[1] else "failed" if default == "failed" else default
+            action = "delayed" if section[1] else "failed"
         found = _LEADING.match(line)
         if current and (not line.strip() or (found is not None and len(found[1]) <= depth)):
             yield made()

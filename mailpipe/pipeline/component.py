@@ -10,7 +10,8 @@
 
         def process(self, mail: Mail) -> Mail:
             header = mail.message.header
-            return mail.with_message(mail.message.with_header(header.with_field("Subject", mail.message.subject.upper())))
+            subject = (mail.message.subject or "").upper()
+            return mail.with_message(mail.message.with_header(header.with_field("Subject", subject)))
 
     def register(registry):
         registry.add_stage(Shout)

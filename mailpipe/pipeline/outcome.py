@@ -1,18 +1,18 @@
-"""What became of a mail: a `Receipt` from the sink, an `Outcome` for the journal. Every mail ends in exactly one outcome.
+"""What became of a mail: a `Receipt` from the sink, an `Outcome` for the journal; every mail ends in exactly one.
 
 Never here: decisions; those are verdicts. An outcome is history.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from mailpipe.pipeline.mail import AttachmentSaved, Origin
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
 
 
-class Fate(str, Enum):
+class Fate(StrEnum):
     """How one recipient of one mail ended in a sink."""
 
     DELIVERED = "delivered"  # accepted downstream, or on disk and synced
@@ -66,7 +66,7 @@ class Receipt:
         return frozenset(entry.fate for entry in self.recipients)
 
 
-class Ending(str, Enum):
+class Ending(StrEnum):
     """How a mail as a whole ended. The counts of a run are counts of these, and add up to the mails that entered."""
 
     DELIVERED = "delivered"  # every recipient accepted

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from hashlib import blake2b
 from pathlib import Path
 
+from mailpipe.durable import sync_directory, write_new
 from mailpipe.errors import OutputError
 from mailpipe.pipeline.mail import Origin
 from mailpipe.smtp.envelope import Envelope
@@ -74,7 +75,7 @@ class Quarantine:
             # the reason first: a message without its reason would never be understood
             _write(path.with_suffix(".json"), json.dumps(about, indent=1).encode() + b"\n")
             _write(path, octets)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
             raise OutputError.from_os(str(path), error) from error
         return path
@@ -82,20 +83,6 @@ class Quarantine:
 
 def _write(path: Path, octets: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(octets)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    temporary.unlink(missing_ok=True)  # of a process with the same number that was killed
+    write_new(temporary, octets)
+    temporary.replace(path)

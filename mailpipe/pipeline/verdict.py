@@ -11,7 +11,7 @@ Never here: what a peer answered (a reply), or what happened in the end (an outc
 
 import re
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 from mailpipe.smtp.reply import Reply
 from mailpipe.status import EnhancedStatus
@@ -19,7 +19,7 @@ from mailpipe.status import EnhancedStatus
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-class Decision(str, Enum):
+class Decision(StrEnum):
     """The kinds of verdict."""
 
     ACCEPT = "accept"
@@ -48,7 +48,9 @@ class Verdict:
     notes: tuple[object, ...] = ()
 
     @classmethod
-    def _make(cls, decision: Decision, reason: str, status: str, code: int | None, notes: tuple[object, ...]) -> "Verdict":
+    def _make(
+        cls, decision: Decision, reason: str, status: str, code: int | None, notes: tuple[object, ...]
+    ) -> "Verdict":
         enhanced = EnhancedStatus.parse(status)
         return cls(decision, _CONTROL.sub(" ", reason).strip(), enhanced, code or enhanced.reply_code, notes)
 

@@ -433,6 +433,7 @@ class ScriptedPeer:
         if fault is not None:
             bare.recv(1, socket.MSG_PEEK)  # only once the client has begun
             self._act(session, fault, "500 5.5.1 no TLS here")
+            raise _Over
         try:
             session.connection = self._tls.wrap_socket(bare, server_side=True)
         except OSError as error:
