@@ -141,9 +141,13 @@ def table(*columns: str, title: str = "", right: Iterable[str] = ()) -> "Table":
 
 def print_json(verb: str, document: Mapping[str, Any], *, stderr: bool = False) -> None:
     """One JSON object with the version of its form; ASCII only, so that it is safe on a terminal too."""
-    text = json.dumps({"version": JSON_VERSION, "verb": verb, **document}, indent=2, default=_plain)
+    print_document({"version": JSON_VERSION, "verb": verb, **document}, stderr=stderr)
+
+
+def print_document(document: Mapping[str, Any], *, stderr: bool = False) -> None:
+    """One JSON object as it is, ASCII only."""
     stream = sys.stderr if stderr else sys.stdout
-    stream.write(text + "\n")
+    stream.write(json.dumps(document, indent=2, default=_plain) + "\n")
 
 
 def _plain(value: object) -> object:

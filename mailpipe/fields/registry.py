@@ -115,6 +115,20 @@ _rows(authentication.parse, authentication.AuthenticationResults, _ANY,
 _rows(authentication.parse_tags, authentication.TagList, _ANY, "DKIM-Signature ARC-Seal ARC-Message-Signature")
 
 
+_BY_OCTETS: dict[bytes, Parser] = {}
+
+
+def parser_of(name: bytes) -> Parser:
+    """What reads a body under a name as it stands in a header; remembered for the names that mail is full of."""
+    parser = _BY_OCTETS.get(name)
+    if parser is None:
+        known = name.rstrip(b" \t").lower().decode("utf-8", "surrogateescape")
+        parser = _PARSERS.get(known, unstructured.parse)
+        if len(_BY_OCTETS) < 2000 and len(name) < 80:  # a sender's inventions must not fill the memory
+            _BY_OCTETS[name] = parser
+    return parser
+
+
 def parse(name: str, body: bytes) -> FieldValue:
     """The typed value of a field's body. Never raises; the value's type depends on the name alone.
 
@@ -195,3 +209,4 @@ def register_field(
         _PARSERS.pop(previous.name, None)
     _TABLE[name.lower()] = FieldKind(name, guarded, value, Occurrence(maximum, is_required))
     _PARSERS[name] = _PARSERS[name.lower()] = guarded
+    _BY_OCTETS.clear()

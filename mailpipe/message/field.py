@@ -11,10 +11,11 @@ Never here: what fields there are; that is `mailpipe.fields.registry`.
 
 import re
 
-from mailpipe import fields
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
+from mailpipe.fields import Text
+from mailpipe.fields.registry import parser_of
 from mailpipe.fields.rendering import render
 from mailpipe.fields.value import FieldValue
 from mailpipe.wire.folding import fold
@@ -38,6 +39,7 @@ class Field:
     def __init__(self, raw: bytes, offset: int | None = None) -> None:
         self.raw = raw
         self.offset = offset
+        self._value: FieldValue | None = None
 
     @classmethod
     def compose(cls, name: str, value: "str | bytes | FieldValue", line_end: bytes = b"\r\n") -> "Field":
@@ -83,16 +85,17 @@ class Field:
     @property
     def text(self) -> str:
         """The body as text, encoded words decoded (RFC 2047), octets above 127 as UTF-8 or as detected."""
-        return encoded_word.decode(self.body)
+        value = self._value
+        return value.text if value.__class__ is Text else encoded_word.decode(body_of(self.raw))
 
     @property
     def value(self) -> FieldValue:
         """The typed value; made at the first question, then kept."""
-        try:
-            return self._value
-        except AttributeError:
-            self._value: FieldValue = fields.parse(self.name, self.body)
-            return self._value
+        value = self._value
+        if value is None:
+            raw = self.raw
+            value = self._value = parser_of(raw[: raw.find(b":")])(body_of(raw))
+        return value
 
     @property
     def defects(self) -> tuple[Defect, ...]:
@@ -133,6 +136,21 @@ class Field:
 
     def __repr__(self) -> str:
         return f"Field({self.raw!r})"
+
+
+_new = object.__new__
+
+
+def fields_of(raws: list[bytes], offset: int | None) -> list[Field]:
+    """Fields that follow each other, the first at an offset; None where they were composed."""
+    made = []
+    for raw in raws:
+        field = _new(Field)  # a call of the constructor would double the cost of the loop
+        field.raw, field.offset, field._value = raw, offset, None
+        made.append(field)
+        if offset is not None:
+            offset += len(raw)
+    return made
 
 
 def body_of(raw: bytes) -> bytes:

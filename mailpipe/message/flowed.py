@@ -82,8 +82,8 @@ def flow(paragraphs: Iterable[Paragraph], *, delsp: bool = False, width: int = W
         width: characters in a line, its quote marks and the soft break included; at least 20 are used for text.
         line_end: what ends each line.
 
-    >>> flow([Paragraph("so it goes", 1), Paragraph("From here")], width=10)
-    '> so it \n> goes\n From \nhere\n'
+    >>> flow([Paragraph("so it goes, on and on", 1), Paragraph("From here")], width=20)
+    '> so it goes, on and \n> on\n From here\n'
     """
     lines: list[str] = []
     for paragraph in paragraphs:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import Field, body_of
+from mailpipe.message.field import Field, body_of, fields_of
 from mailpipe.parser.grammar import LF_GRAMMAR, Grammar
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
@@ -84,15 +84,7 @@ class Header:
 
     def _all(self) -> list[Field]:
         if self._fields is None:
-            offset = self._start
-            if offset is None:
-                self._fields = [Field(raw) for raw in self._cut()]
-            else:
-                made = []
-                for raw in self._cut():
-                    made.append(Field(raw, offset))
-                    offset += len(raw)
-                self._fields = made
+            self._fields = fields_of(self._cut(), self._start)
         return self._fields
 
     def _places(self) -> dict[str, list[int]]:

@@ -3,7 +3,7 @@
     report = message.delivery_report                   # None for a message that reports no delivery
     for recipient in report.recipients:
         recipient.address, recipient.is_permanent, str(recipient.status), recipient.diagnostic_code
-    report.returned.subject                            # what had been sent: a message, or its header alone
+    report.returned.header["Subject"]                  # what had been sent: a Message, or its header alone
 
     receipt = message.disposition_notification
     receipt.kind, receipt.original_message_id          # "displayed", "abc@example.org"
@@ -34,6 +34,8 @@ _HEADERS = frozenset({"text/rfc822-headers", "message/rfc822-headers", "message/
 
 # LIMIT: a report about more recipients than this is cut off; no message has as many.
 _MOST_BLOCKS = 10_000
+# LIMIT: two gateways on the way, not a million messages each inside the other.
+_MOST_WRAPPERS = 3
 
 _BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r)(?:[ \t]*+(?>\r\n|\n|\r))++")
 _ABOUT_RECIPIENT = ("final-recipient", "original-recipient", "action", "status")
@@ -162,7 +164,7 @@ class DeliveryReport:
         original_envelope_id: ENVID of RFC 3461.
         arrival_date: when the reporting server received the message.
         explanation: the part for people to read, "" where there is none.
-        returned: the message that is reported about, or its header alone; None where it is not enclosed.
+        returned: the `Message` that is reported about, or one of its header alone; None where it is not enclosed.
         is_returned_whole: whether `returned` has a body.
         header: the fields about the message as a whole, for whatever else they hold.
     """
@@ -205,7 +207,7 @@ class DispositionNotification:
         mdn_gateway: who translated the notification.
         errors: Error, Failure and Warning fields.
         explanation: the part for people to read.
-        returned: the message that it is about, or its header alone.
+        returned: the `Message` that it is about, or one of its header alone.
         header: every field.
     """
 
@@ -242,10 +244,15 @@ def delivery_report(message: Entity) -> DeliveryReport | None:
 
     Where the machine-readable part names no recipient, or there is none, the text is read.
     """
-    part = _status_part(message, DELIVERY_STATUS, "reporting-mta", "final-recipient")
+    part = None
+    for _ in range(_MOST_WRAPPERS):
+        part = _status_part(message, DELIVERY_STATUS, "reporting-mta", "final-recipient")
+        inner = None if part is not None else _wrapped(message)
+        if inner is None:
+            break
+        message = inner
     if part is None:
-        inner = _wrapped(message)
-        return delivery_report(inner) if inner is not None else _from_text(message, Header())
+        return _from_text(message, Header())
     header, blocks = _grouped(part.octets)
     recipients = tuple(_recipient(block) for block in blocks)
     if not any(_names(recipient) for recipient in recipients):

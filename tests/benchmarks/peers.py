@@ -38,8 +38,7 @@ def mailpipe_tasks() -> dict[str, Task]:
         count = 0
         for _, entity in parse(octets).walk():
             for field in entity.header:
-                field.value
-                field.text
+                field.value  # decoded text where the field has no structure, else its typed value
             if not entity.parts:
                 count += len(entity.text if entity.content_type.type == "text" else entity.octets)
         return count
