@@ -12,17 +12,21 @@ Never here: what makes a component good; see `mailpipe.pipeline.registry`.
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from mailpipe import __version__
 from mailpipe.errors import PluginError
 from mailpipe.pipeline.registry import Registry
+
+if TYPE_CHECKING:  # slow to import, and most pipelines need no installed plugin
+    from importlib.metadata import EntryPoint
 
 GROUP = "mailpipe.plugins"
 FOLDER = "plugins"
@@ -40,17 +44,9 @@ def load_registry(folder: Path | None = None) -> Registry:
     """
     folder = folder.resolve() if folder is not None else None
     registry = Registry(partial(load_registry, folder))
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda point: (point.value != _BUNDLED, point.name))
-    if not any(point.value == _BUNDLED for point in points):
-        # a checkout that was never installed has no metadata to announce them
-        _register(registry, "mailpipe", "bundled", partial(import_module, _BUNDLED))
-    for point in points:
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-        fill = partial(_register_point, origin=origin, point=point)
-        if point.value == _BUNDLED:
-            fill(registry)
-        else:
-            registry.add_later(fill)
+    # the same as by its entry point, but the metadata of every distribution need not be read for it
+    _register(registry, f"mailpipe {__version__}", "bundled", partial(import_module, _BUNDLED))
+    registry.add_later(_announce_installed)
     for path in plugin_files(folder) if folder is not None else ():
         _register(registry, str(path), path.stem, partial(_import_file, path), path)
     return registry
@@ -73,11 +69,20 @@ def plugin_files(folder: Path) -> list[Path]:
     return [place / name for name in names if not name.startswith(("_", ".", "test_")) and name != "conftest.py"]
 
 
-def _register_point(registry: Registry, origin: str, point: metadata.EntryPoint) -> None:
+def _announce_installed(registry: Registry) -> None:
+    from importlib import metadata  # slow to import, see above
+
+    for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
+        if point.value != _BUNDLED:
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+            registry.add_later(partial(_register_point, origin=origin, point=point))
+
+
+def _register_point(registry: Registry, origin: str, point: "EntryPoint") -> None:
     _register(registry, origin, point.name, partial(_load_point, point))
 
 
-def _load_point(point: metadata.EntryPoint) -> ModuleType:
+def _load_point(point: "EntryPoint") -> ModuleType:
     loaded = point.load()
     if isinstance(loaded, ModuleType):
         return loaded
@@ -118,6 +123,8 @@ def _register(
 
 def _place(error: BaseException, path: Path | None, origin: str) -> str:
     """The file and line of the fault: in the plugin's own file where it passed there, else where it was raised."""
+    import traceback  # slow to import, only for a fault
+
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno or 1}"
     frames = traceback.extract_tb(error.__traceback__)

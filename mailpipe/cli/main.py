@@ -26,6 +26,7 @@ from mailpipe.cli.exit import (
     explain,
     filter_status,
 )
+from mailpipe.cli.guard import guarded
 
 DEBUG = "MAILPIPE_DEBUG"
 
@@ -45,9 +46,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = "" if is_completing else next((argument for argument in arguments if not argument.startswith("-")), "")
     if verb != "filter":
         return _ended(arguments, is_filter=False)
+    if argv is not None:  # a program that runs us as a part of itself has its own processes
+        return _filtered(arguments, is_last=False)
+    return guarded(
+        lambda: _filtered(arguments, is_last=True),
+        silent=EX_TEMPFAIL,
+        say=lambda words: _complain(f"4.3.0 mailpipe: {words}"),
+    )
+
+
+def _filtered(arguments: list[str], *, is_last: bool) -> int:
     code = EX_TEMPFAIL
     try:
-        with _signals_raise(is_last=argv is None):
+        with _signals_raise(is_last=is_last):
             code = _ended(arguments, is_filter=True)
     except Terminated:
         pass  # it came while we were ending; nothing can be said any more
@@ -80,6 +91,11 @@ def _invoke(arguments: list[str], *, is_filter: bool) -> int:
 
         print(f"mailpipe {__version__}")
         return EX_OK
+    if arguments[:1] == ["filter"]:
+        from mailpipe.cli import filtering  # slow to import, and where it cannot be `filter` must still end with 75
+
+        if (wish := filtering.understood(arguments[1:])) is not None:
+            return filtering.run(wish)
     import typer  # slow to import, and where it cannot be imported `filter` must still end with 75
 
     from mailpipe.cli.app import app  # the same

@@ -15,6 +15,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_OK, UsageError
+from mailpipe.cli.opening import bare
 from mailpipe.cli.read import read_octets
 from mailpipe.errors import EX_TEMPFAIL, EX_UNAVAILABLE
 
@@ -80,11 +81,6 @@ def command(
     return {"failed": EX_UNAVAILABLE, "rejected": EX_UNAVAILABLE, "deferred": EX_TEMPFAIL}.get(
         outcome.ending.value, EX_OK
     )
-
-
-def bare(address: str) -> str:
-    """An address without the angle brackets that people paste along with it."""
-    return address[1:-1] if address.startswith("<") and address.endswith(">") else address
 
 
 def split_server(text: str) -> tuple[str, int]:

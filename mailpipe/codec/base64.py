@@ -47,7 +47,7 @@ else:
 
 
 def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> bytes:
-    r"""Undo base64; foreign characters are skipped, missing padding is supplied.
+    r"""Undo base64; foreign characters are skipped, missing padding is supplied, a cut group is dropped.
 
     Args:
         octets: the encoded body.
@@ -103,13 +103,22 @@ def blocks(octets: bytes | memoryview, defects: list[Defect] | None = None) -> I
         if pieces:
             yield b"".join(pieces)
     symbols = carry.rstrip(b"=")
-    if len(symbols) > 1:
+    if len(symbols) > 1 and _is_whole(symbols):
         yield binascii.a2b_base64(symbols + b"=" * (4 - len(symbols)))
     if defects is not None:
         if symbols:
             defects.append(Defect("truncated-base64", stop))
         if has_footer:
             defects.append(Defect("invalid-base64", stop, "text follows the padding"))
+
+
+def _is_whole(symbols: bytes) -> bool:
+    """Whether two or three symbols without padding are all that there was, and not a group that was cut off.
+
+    An encoder leaves the bits that it does not need zero (RFC 4648 section 3.5); those of a cut group are chance.
+    """
+    spare = 0b1111 if len(symbols) == 2 else 0b11
+    return not _ALPHABET.index(symbols[-1]) & spare
 
 
 def _groups(cleaned: bytes) -> tuple[list[bytes], bytes, bool]:

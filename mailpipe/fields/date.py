@@ -114,6 +114,20 @@ def parse(body: bytes) -> DateTime:
     return _parse_any(body)
 
 
+def moment_at(body: bytes, start: int) -> datetime | None:
+    """The moment that the end of a body names, from an offset on; None where it names none."""
+    found = _ORDINARY.match(body, start)
+    if found is not None:
+        day, month, year, hour, minute, second, zone = found.groups()
+        try:
+            return datetime(
+                int(year), _ORDINARY_MONTHS[month], int(day), int(hour), int(minute), int(second), 0, _ZONES[zone][0]
+            )
+        except (KeyError, ValueError):
+            pass  # as in `parse`
+    return _parse_any(body[start:]).datetime
+
+
 def read_moment(text: str) -> datetime | None:
     """The moment that a piece of another field names, None where it names none."""
     return parse(text.encode("utf-8", "replace")).datetime

@@ -4,7 +4,7 @@
     found["filename"], found.get("SIZE")          # "naïve.txt", "12"
 
 Departures, for the sake of mail as it is: QUIRK: encoded words are decoded in values (Outlook); values with blanks
-need no quotation marks; a missing semicolon is seen where "name=" follows; backslashes of Windows paths are kept; an
+need no quotation marks; a missing semicolon is seen where "name=" follows; an
 extended parameter ("filename*") goes before a plain one of its name wherever it stands.
 
 Never here: what a parameter is for; content_type.py and content_disposition.py know.
@@ -36,7 +36,6 @@ _SEPARATORS = re.compile(r"[; \t\r\n]*+")
 _SECTION = re.compile(r"(.+?)(?:\*(\d{1,9}))?(\*)?", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]")
-_WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\[^\\\"]")
 _TOKEN_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]++")
 _PERCENT_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+.^_`{|}~-")
 
@@ -148,8 +147,6 @@ def _unquote(text: str) -> str:
     if "\n" in text or "\r" in text:
         text = _FOLD.sub("", text)
     if "\\" in text:
-        if _WINDOWS_PATH.match(text):
-            return text.replace('\\"', '"') if "\\\\" not in text[2:] else text.replace("\\\\", "\\")
         return _ESCAPE.sub(r"\1", text)
     return text
 

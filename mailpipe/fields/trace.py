@@ -151,7 +151,7 @@ def parse_received(body: bytes) -> Received:
         first, from_, literal, from_comment, more_1, by, by_comment, more_2, via, with_, more_3, id_, more_4,
         for_, more_5,
     ) = found.groups()  # fmt: skip
-    moment = date.parse(body[found.end() :])
+    moment = date.moment_at(body, found.end())
     comments: tuple[str, ...] = ()
     if first or more_1 or more_2 or more_3 or more_4 or more_5:
         every = " ".join([piece for piece in (more_1, more_2, more_3, more_4, more_5) if piece])
@@ -164,11 +164,11 @@ def parse_received(body: bytes) -> Received:
     if from_ is not None and "\n" in from_:
         from_ = " ".join(from_.split())
     defects: tuple[Defect, ...] = ()
-    if moment.datetime is None:
+    if moment is None:
         defects = (Defect("invalid-received", found.end(), "it has no date"),)
     return _make(
         from_, literal or from_comment, by, by_comment, via, with_, id_, for_, comments,
-        moment.datetime, defects,
+        moment, defects,
     )  # fmt: skip
 
 

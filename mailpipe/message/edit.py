@@ -171,7 +171,7 @@ def _with_content(header: Header, content: Sequence[Field], line_end: bytes) -> 
     """A header whose Content- fields are others, in the place of the first old one; MIME-Version is seen to."""
     kept: list[Field] = []
     place = -1
-    for field in header:
+    for field in header.lines:
         if field.key.startswith("content-"):
             place = len(kept) if place < 0 else place
         else:

@@ -21,6 +21,8 @@ from mailpipe.fields.value import FieldValue
 from mailpipe.wire.folding import fold
 
 _NAME = re.compile(r"[!-9;-~]{1,900}")
+FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
+"""What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
 
 
 class Field:
@@ -71,6 +73,11 @@ class Field:
         """The name as written; "" for a line without a colon."""
         name, colon, _ = self.raw.partition(b":")
         return name.rstrip(b" \t").decode("utf-8", "surrogateescape") if colon else ""
+
+    @property
+    def is_field(self) -> bool:
+        """Whether it has a name that is one, and a colon; False for a malformed line of a header."""
+        return FIELD_START.match(self.raw) is not None
 
     @property
     def key(self) -> str:

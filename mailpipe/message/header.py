@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import Field, body_of, fields_of
+from mailpipe.message.field import FIELD_START, Field, body_of, fields_of
 from mailpipe.parser.grammar import LF_GRAMMAR, Grammar
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
@@ -33,10 +33,13 @@ def _needle(name: str) -> bytes:
 class Header:
     """Ordered, case-insensitive, multi-valued. Frozen: `with_…` and `without` give new ones."""
 
-    __slots__ = ("_block", "_fields", "_grammar", "_index", "_limit", "_prefix", "_raws", "_searches", "_start")
+    __slots__ = (
+        "_block", "_clean", "_fields", "_grammar", "_index", "_limit", "_prefix", "_raws", "_searches", "_start",
+    )  # fmt: skip
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
         self._prefix = b""
+        self._clean: bool | None = None
         self._fields: list[Field] | None = list(fields)
         self._raws: list[bytes] | None = [field.raw for field in self._fields]
         self._block: bytes | None = None
@@ -48,7 +51,7 @@ class Header:
     @classmethod
     def _received(cls, block: bytes, start: int, grammar: Grammar, limit: int) -> "Header":
         header = cls.__new__(cls)
-        header._prefix = b""
+        header._prefix, header._clean = b"", None
         if block[:5] == b"From " or block[:6] == b">From ":  # an mbox separator (RFC 4155) is no field, but it is kept
             line = block.find(grammar.line_end) + 1 or len(block)
             header._prefix, block, start = block[:line], block[line:], start + line
@@ -59,7 +62,7 @@ class Header:
 
     def _of_raws(self, raws: list[bytes]) -> "Header":
         header = Header.__new__(Header)
-        header._prefix = self._prefix
+        header._prefix, header._clean = self._prefix, None
         header._block = header._fields = header._start = header._index = None
         header._raws, header._grammar = raws, LF_GRAMMAR
         header._searches = header._limit = 0
@@ -80,6 +83,22 @@ class Header:
     @property
     def fields(self) -> tuple[Field, ...]:
         """Every field, in order."""
+        return tuple(self)
+
+    def _is_clean(self) -> bool:
+        """Whether every line belongs to a field."""
+        if self._clean is None:
+            block = self._block
+            if block is None:
+                self._clean = all(map(FIELD_START.match, self._cut()))
+            else:
+                found = self._grammar.well_formed.match(block)
+                self._clean = found is not None and found.end() == len(block)
+        return self._clean
+
+    @property
+    def lines(self) -> tuple[Field, ...]:
+        """Every field, and every line that is none because it has no name or no colon, in order."""
         return tuple(self._all())
 
     def _all(self) -> list[Field]:
@@ -187,14 +206,16 @@ class Header:
         return isinstance(name, str) and self.first(name) is not None
 
     def __iter__(self) -> Iterator[Field]:
-        return iter(self._all())
+        lines = self._all()
+        return iter(lines if self._is_clean() else [line for line in lines if line.is_field])
 
     def __len__(self) -> int:
-        return len(self._cut())
+        raws = self._cut()
+        return len(raws) if self._is_clean() else sum(1 for raw in raws if FIELD_START.match(raw))
 
     def keys(self) -> tuple[str, ...]:
         """The names as written, in order, repeated ones too."""
-        return tuple(field.name for field in self._all())
+        return tuple(field.name for field in self)
 
     # -- changing
 
@@ -228,7 +249,7 @@ class Header:
         return self._extended(raws, made)
 
     def with_fields(self, fields: Iterable[Field]) -> "Header":
-        """The given fields in the place of all; an mbox line before them stays, a missing line end is added."""
+        """The given fields in the place of all `lines`; an mbox line before them stays, a missing line end is added."""
         line_end = self.line_end
         raws = [field.raw for field in fields]
         for place, raw in enumerate(raws[:-1]):

@@ -44,9 +44,9 @@ def _of_header(entity: Entity, path: str) -> Iterator[Defect]:
     seen: dict[str, int] = {}
     if entity.header.envelope_line is not None:
         yield Defect("envelope-from-line", max(entity._start, 0), path=path)
-    for number, field in enumerate(entity.header):
+    for number, field in enumerate(entity.header.lines):
         offset = field.offset or 0
-        if not field.name:
+        if not field.is_field:
             yield _nameless(field, number, offset, path)
             continue
         name, key = field.name, field.key

@@ -22,7 +22,7 @@ _CR_LINES = rb"(?:[^\r]%(rest)s)*+"
 _PART_LINES = rb"(?:(?!--)(?:[^\r\n]%(rest)s|\r(?!\n)%(rest)s))*+"
 _CR_PART_LINES = rb"(?:(?!--)[^\r]%(rest)s)*+"
 # field = field-name *WSP ":" body; obs-FWS lets a folded line be blank but for white space (RFC 5322 section 4.2)
-_FIELD = rb"[!-9;-~\x80-\xff]++[ \t]*+:%(rest)s(?:[ \t]%(rest)s)*+"
+_FIELD = rb"[!-9;-~]++[ \t]*+:%(rest)s(?:[ \t]%(rest)s)*+"
 
 
 @dataclass(frozen=True, slots=True)

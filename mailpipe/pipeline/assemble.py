@@ -8,30 +8,27 @@
 Never here: how mail flows; see `run`, `batch` and `workers`.
 """
 
-import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mailpipe.errors import ConfigError, MailpipeError, SettingsError, SinkError, StageError
-from mailpipe.pipeline.batch import Batch, OnProgress, run_alone
-from mailpipe.pipeline.choose import sources_for
 from mailpipe.pipeline.component import AnyComponent, Sink, Stage
-from mailpipe.pipeline.journal import Journal
 from mailpipe.pipeline.mail import RawMail
 from mailpipe.pipeline.outcome import Outcome
 from mailpipe.pipeline.quarantine import Quarantine
-from mailpipe.pipeline.redeliver import open_queue, redeliver
 from mailpipe.pipeline.registry import Registry
-from mailpipe.pipeline.report import QueueReport, RunReport, Tally
 from mailpipe.pipeline.run import Engine, Line
 from mailpipe.pipeline.settings import Settings, parse_settings
-from mailpipe.pipeline.worker import Recipe
-from mailpipe.pipeline.workers import Workers
-from mailpipe.queue import Queue
+
+if TYPE_CHECKING:  # slow to import; a filter, which takes one mail and ends, does without what only runs need
+    from mailpipe.pipeline.batch import Batch, OnProgress
+    from mailpipe.pipeline.report import RunReport, Tally
+    from mailpipe.pipeline.worker import Recipe
+    from mailpipe.queue import Queue
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -88,11 +85,11 @@ class Pipeline:
     def run(
         self,
         sources: Sequence[str] = (),
-        on_progress: OnProgress | None = None,
+        on_progress: "OnProgress | None" = None,
         *,
         fresh: bool = False,
         limit: int | None = None,
-    ) -> RunReport:
+    ) -> "RunReport":
         """Take every mail of the sources through the pipeline.
 
         SIGINT, SIGTERM and SIGHUP end the run after the mails in hand; a second one ends it at once.
@@ -113,6 +110,12 @@ class Pipeline:
             OutputError: the journal or the queue cannot be opened.
             MailpipeError: anything else that must be mended before mail can flow.
         """
+        # slow to import, and a filter does without them
+        from mailpipe.pipeline.batch import Batch
+        from mailpipe.pipeline.choose import sources_for
+        from mailpipe.pipeline.journal import Journal
+        from mailpipe.pipeline.report import Tally
+
         settings = self.settings
         chosen = sources_for(sources, settings, self.registry)
         # a dry run must not leave behind that everything is done
@@ -148,7 +151,9 @@ class Pipeline:
             self._batch.stop()
             self._batch.tally.signal = signum or self._batch.tally.signal
 
-    def _flow(self, batch: Batch, tally: Tally) -> None:
+    def _flow(self, batch: "Batch", tally: "Tally") -> None:
+        from mailpipe.pipeline.batch import run_alone  # see `run`
+
         count = self.settings.run.workers
         try:
             with self._queue() as queue:
@@ -156,6 +161,8 @@ class Pipeline:
                 if count == 1:
                     run_alone(batch, Engine(self._opened(), batch.journal))
                 else:
+                    from mailpipe.pipeline.workers import Workers  # multiprocessing is slow to import
+
                     with Workers(open_from_recipe, self._recipe(), batch, count) as workers:
                         workers.run()
                 batch.flush()
@@ -167,7 +174,7 @@ class Pipeline:
             tally.error, tally.error_code = str(error), error.exit_code
 
     @staticmethod
-    def _settle_what_is_safe(batch: Batch, error: MailpipeError) -> None:
+    def _settle_what_is_safe(batch: "Batch", error: MailpipeError) -> None:
         try:
             batch.flush()
         except MailpipeError as another:
@@ -175,20 +182,25 @@ class Pipeline:
                 batch.warn(str(another))
 
     @contextmanager
-    def _queue(self) -> Iterator[Queue | None]:
+    def _queue(self) -> "Iterator[Queue | None]":
         """The queue, of the open line where there is one."""
         if self.settings.queue is None or self._given is not None:
             yield None
         elif self.settings.run.workers == 1:
             yield self._opened().queue
         else:
+            from mailpipe.pipeline.redeliver import open_queue  # SQLite is slow to import
+
             with open_queue(self.settings.queue) as queue:
                 yield queue
 
-    def _retry(self, queue: Queue | None, batch: Batch, tally: Tally) -> None:
+    def _retry(self, queue: "Queue | None", batch: "Batch", tally: "Tally") -> None:
         """What waits in the queue and is due goes through the sink."""
         if queue is None:
             return
+        from mailpipe.pipeline.redeliver import redeliver  # see `_queue`
+        from mailpipe.pipeline.report import QueueReport
+
         delivered, failed = (tally.queue.delivered, tally.queue.failed) if tally.queue else (0, 0)
         if not batch.is_stopped and queue.counts().due:
             line = self._opened()
@@ -196,7 +208,11 @@ class Pipeline:
             delivered, failed = delivered + counts.delivered, failed + counts.failed
         tally.queue = QueueReport(delivered=delivered, failed=failed, waiting=queue.counts().messages)
 
-    def _recipe(self) -> Recipe:
+    def _recipe(self) -> "Recipe":
+        import pickle  # only a run with several workers needs it
+
+        from mailpipe.pipeline.worker import Recipe
+
         settings, rebuild = self.settings, self.registry.rebuild
         if rebuild is None:
             raise ConfigError(
@@ -258,6 +274,8 @@ def open_line(
             assert settings.sink is not None
             sink = cast("Sink[Any]", _open(opened, registry.sink(settings.sink.use), settings.sink.options, "sink"))
             if settings.queue is not None:
+                from mailpipe.pipeline.redeliver import open_queue  # SQLite is slow to import
+
                 queue = open_queue(settings.queue)
                 opened.append(queue)
     except BaseException:
@@ -276,7 +294,7 @@ def open_line(
     return line, close
 
 
-def open_from_recipe(recipe: Recipe) -> tuple[Line, Callable[[], list[str]]]:
+def open_from_recipe(recipe: "Recipe") -> tuple[Line, Callable[[], list[str]]]:
     """The same in another process.
 
     Raises:
@@ -286,6 +304,8 @@ def open_from_recipe(recipe: Recipe) -> tuple[Line, Callable[[], list[str]]]:
     settings = parse_settings(recipe.text, recipe.file, registry, recipe.overrides)
     sink = None
     if recipe.sink is not None:
+        import pickle  # only a run with several workers needs it
+
         name, options = recipe.sink
         sink = registry.sink(name)(pickle.loads(options))  # our own parent's, by its own pipe
     return open_line(settings, registry, sink)

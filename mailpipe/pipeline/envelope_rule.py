@@ -18,10 +18,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from mailpipe.archive import from_line
+from mailpipe.errors import LocalProtocolError
 from mailpipe.fields import address as addresses
 from mailpipe.fields.address import AddressList
 from mailpipe.message import Message
 from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
+from mailpipe.smtp.path import AddressSpec
 
 _FIELD_NAME = re.compile(r"[!-9;-?A-~]{1,78}")  # printable ASCII without ":" and "@"
 # What may stand between "<" and ">" without ending the path or the command; the sink checks the rest.
@@ -31,6 +33,15 @@ _SPACED = re.compile(r'[^\s"]++(?:"(?:[^"\\]|\\.)*+"[^\s"]*+)*+|(?:"(?:[^"\\]|\\
 
 def _is_address(text: str) -> bool:
     return bool(_ADDRESS.fullmatch(text) and _SPACED.fullmatch(text)) and "@" in text[1:-1]
+
+
+def _needs_smtputf8(address: str) -> bool:
+    if address.isascii():
+        return False
+    try:
+        return AddressSpec.parse(address).needs_smtputf8
+    except LocalProtocolError:
+        return True  # the sink will refuse it in words of its own
 
 
 def _choice(text: str) -> str:
@@ -91,7 +102,7 @@ class EnvelopeRule(BaseModel):
         if not chosen and self.fallback_recipient:
             chosen = {("", ""): self.fallback_recipient}
         paths = tuple(ForwardPath(address) for address in chosen.values())
-        needs_utf8 = not all(address.isascii() for address in (reverse_path, *chosen.values()))
+        needs_utf8 = any(_needs_smtputf8(address) for address in (reverse_path, *chosen.values()))
         return Envelope(reverse_path, paths, MailParameters(smtputf8=needs_utf8))
 
     @property

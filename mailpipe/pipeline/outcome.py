@@ -99,6 +99,8 @@ class Outcome:
         attachments: files that were written.
         changes: what stages changed, one line each.
         size_in, size_out: octets as read, octets as handed to the sink.
+        children: of a mail that a stage split, what became of those that were made of it in this run; each has an
+            outcome of its own in the journal and in the counts, and is not counted here.
     """
 
     origin: Origin
@@ -112,3 +114,4 @@ class Outcome:
     changes: tuple[str, ...] = ()
     size_in: int = 0
     size_out: int = 0
+    children: "tuple[Outcome, ...]" = ()

@@ -10,12 +10,14 @@ with the journal: an outcome that cannot be recorded.
 Never here: files, processes, configuration; where mail comes from and in what order.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailpipe.errors import (
+    EX_SOFTWARE,
     ConnectionLost,
     DeliveryError,
     MailpipeError,
@@ -33,9 +35,11 @@ from mailpipe.pipeline.mail import AttachmentSaved, Changed, DefectsFound, Mail,
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt, RecipientReceipt
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.verdict import Decision, Verdict
-from mailpipe.queue import Queue
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
+
+if TYPE_CHECKING:  # slow to import; most pipelines that filter have none
+    from mailpipe.queue import Queue
 
 SPLIT_LIMIT = 10_000
 """LIMIT: mails that one stage may make of one; a stage that never ends would otherwise fill the memory."""
@@ -64,7 +68,7 @@ class Line:
     sink: Sink[Any]
     rule: EnvelopeRule
     quarantine: Quarantine
-    queue: Queue | None = None
+    queue: "Queue | None" = None
     limits: Limits = DEFAULT_LIMITS
     message_size: int | None = None
     on_stage_error: str = "defer"
@@ -177,7 +181,7 @@ class Engine:
         if not mails:
             return story.end(Ending.DROPPED, _SUCCESS, "the stage made no mail of it", stage.name)
         counted = story.counted | {id(note) for note in story.mail.notes}
-        deferred = 0
+        children: list[Outcome] = []
         for number, mail in enumerate(mails, 1):
             child = replace(mail, origin=story.mail.origin.child(number))
             octets = bytes(child.message)
@@ -186,14 +190,16 @@ class Engine:
                 trip.taken.skipped += 1
                 continue
             outcome = self._follow(trip, child, at, digest, counted, len(octets))
-            deferred += not outcome.ending.is_settled
+            children.append(outcome)
             trip.taken.outcomes.append(outcome)
             self._note(trip, digest, outcome)
-        if deferred:
+        if deferred := sum(not child.ending.is_settled for child in children):
             # the source may not forget this one while something made of it is safe nowhere else
             reason = f"{deferred} of the {len(mails)} mails made of it are deferred"
-            return story.end(Ending.DEFERRED, _SYSTEM, reason, stage.name)
-        return story.end(Ending.SPLIT, _SUCCESS, f"{len(mails)} mails were made of it", stage.name)
+            own = story.end(Ending.DEFERRED, _SYSTEM, reason, stage.name)
+        else:
+            own = story.end(Ending.SPLIT, _SUCCESS, f"{len(mails)} mails were made of it", stage.name)
+        return replace(own, children=tuple(children))
 
     def _decided(self, story: "_Story", stage: str, verdict: Verdict) -> Outcome:
         if verdict.decision is Decision.QUARANTINE:
@@ -353,6 +359,7 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
     Raises:
         StageError: whatever it raised, or that its answer is none.
     """
+    process = os.getpid()
     try:
         answer: object = stage.process(mail)
         if isinstance(answer, Mail):
@@ -363,6 +370,10 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
         return _several(answer, mail.origin)
     except (Exception, SystemExit) as error:
         raise StageError(stage.name, _words(error), str(mail.origin)) from error
+    finally:
+        if os.getpid() != process:
+            # The stage forked and its child comes back here: the mail is in the parent's hands, once is enough.
+            os._exit(EX_SOFTWARE)
 
 
 def _several(answer: object, origin: Origin) -> tuple[Mail, ...]:

@@ -9,14 +9,42 @@ Content files hold the octets, SQLite the states. Every step can be followed by 
 Never here: a transport; delivery is a callable of the caller's.
 """
 
-from mailpipe.queue.deliver import DeliveryCounts, Transport, deliver_due
-from mailpipe.queue.doctor import Finding, set_database_aside
-from mailpipe.queue.entry import Entry, QueueCounts, Recipient, RecipientFate, RecipientResult, RecipientState
-from mailpipe.queue.policy import Reason
-from mailpipe.queue.queue import Queue
-from mailpipe.queue.schedule import Schedule
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Where each name lives. They are imported when first asked for: a pipeline without a queue does without SQLite.
+_HOMES = {
+    "Queue": "queue", "Entry": "entry", "Recipient": "entry", "RecipientState": "entry", "RecipientResult": "entry",
+    "RecipientFate": "entry", "QueueCounts": "entry", "Reason": "policy", "Schedule": "schedule",
+    "deliver_due": "deliver", "DeliveryCounts": "deliver", "Transport": "deliver", "Finding": "doctor",
+    "set_database_aside": "doctor",
+}  # fmt: skip
+
+if TYPE_CHECKING:
+    from mailpipe.queue.deliver import DeliveryCounts as DeliveryCounts
+    from mailpipe.queue.deliver import Transport as Transport
+    from mailpipe.queue.deliver import deliver_due as deliver_due
+    from mailpipe.queue.doctor import Finding as Finding
+    from mailpipe.queue.doctor import set_database_aside as set_database_aside
+    from mailpipe.queue.entry import Entry as Entry
+    from mailpipe.queue.entry import QueueCounts as QueueCounts
+    from mailpipe.queue.entry import Recipient as Recipient
+    from mailpipe.queue.entry import RecipientFate as RecipientFate
+    from mailpipe.queue.entry import RecipientResult as RecipientResult
+    from mailpipe.queue.entry import RecipientState as RecipientState
+    from mailpipe.queue.policy import Reason as Reason
+    from mailpipe.queue.queue import Queue as Queue
+    from mailpipe.queue.schedule import Schedule as Schedule
 
 __all__ = [
     "Queue", "Entry", "Recipient", "RecipientState", "RecipientResult", "RecipientFate", "QueueCounts", "Reason",
     "Schedule", "deliver_due", "DeliveryCounts", "Transport", "Finding", "set_database_aside",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if (home := _HOMES.get(name)) is None:
+        raise AttributeError(f"module 'mailpipe.queue' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"mailpipe.queue.{home}"), name)
+    globals()[name] = value
+    return value

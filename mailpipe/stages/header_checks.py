@@ -85,7 +85,7 @@ def find(message: Message) -> list[Finding]:
     """Everything that the checks find in a message's own header."""
     found: list[Finding] = []
     seen: dict[str, int] = {}
-    for place, field in enumerate(message.header):
+    for place, field in enumerate(message.header.lines):
         if not _NAME.fullmatch(field.name):
             # a name with a blank in it ends the header for other programs: what follows would be body to them
             found.append(Finding("field_syntax", "malformed-field", place=place))

@@ -25,7 +25,7 @@ _JOINED = frozenset({"to", "cc", "bcc", "reply-to"})
 
 def repair(message: Message, findings: Iterable[Finding]) -> tuple[Message, list[str]]:
     """The message with everything mended that can be, and one line for each change."""
-    fields: list[list[Field]] = [[field] for field in message.header]  # a field may become several, or none
+    fields: list[list[Field]] = [[field] for field in message.header.lines]  # a field may become several, or none
     wanted = list(findings)
     changes: list[str] = []
     line_end = message.header.line_end

@@ -1,0 +1,1 @@
+"""The test kit for plugin authors: readable mails, and the contract of each kind of component as tests to inherit."""

@@ -117,7 +117,7 @@ def downgraded_header(header: Header, policy: WritePolicy) -> Header:
         return header
     line_end = header.line_end
     fields = []
-    for field in header:
+    for field in header.lines:
         raw = field.raw
         if b"\0" in raw or (line_end != b"\r" and _BARE_CR.search(raw)):
             raw = _BARE_CR.sub(b" ", raw).replace(b"\0", b"")

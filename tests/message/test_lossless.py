@@ -87,7 +87,7 @@ def test_spans_lie_within_their_parents_and_in_order(octets: bytes) -> None:
 @given(SOUP)
 def test_header_and_body_cover_the_message(octets: bytes) -> None:
     message = mailpipe.parse(octets)
-    header = (message.header.envelope_line or b"") + b"".join(field.raw for field in message.header)
+    header = (message.header.envelope_line or b"") + b"".join(field.raw for field in message.header.lines)
     assert bytes(message.header) == header
     assert octets.startswith(header)
     assert octets.endswith(message.raw_body)

@@ -135,7 +135,8 @@ def test_a_header_without_its_end_is_a_header() -> None:
 
 def test_a_line_that_is_no_field_stays_in_the_header() -> None:
     message = mailpipe.parse(b"Subject: x\nhello world\nTo: y@example.org\n\nmore\n")
-    assert message.header.keys() == ("Subject", "", "To")
+    assert message.header.keys() == ("Subject", "To")
+    assert [line.raw for line in message.header.lines][1] == b"hello world\n"
     assert message.raw_body == b"more\n"
     assert "malformed-field" in codes(message)
 
