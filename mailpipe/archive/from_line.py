@@ -23,19 +23,19 @@ _MONTH_NUMBERS = {month.encode(): number for number, month in enumerate(_MONTHS,
 _ZONES = {b"EDT": -4, b"EST": -5, b"CDT": -5, b"CST": -6, b"MDT": -6, b"MST": -7, b"PDT": -7, b"PST": -8}
 
 _MONTH = rb"(?P<{0}>" + b"|".join(month.encode() for month in _MONTHS) + rb")"
-_TIME = rb"(?P<{0}>(?:[01]\d|2[0-3]):[0-5]\d(?::[0-6]\d)?+)"
+_TIME = rb"(?P<{0}>(?:[01]\d|2[0-3]):[0-5]\d(?>(?::[0-6]\d)?))"
 _BLANK = rb"[ \t]{1,8}+"
 _DATE = re.compile(
     rb"(?<=[ \t])(?:" + b"|".join(day.encode() for day in _DAYS) + rb"),?+" + _BLANK
     + rb"(?:"
     + _MONTH.replace(b"{0}", b"month") + _BLANK + rb"(?P<day>[0-3]?\d)" + _BLANK + _TIME.replace(b"{0}", b"time")
-    + rb"(?:" + _BLANK + rb"(?P<zone>[A-Za-z]{1,10}+|[+-]\d{4}))?+" + _BLANK + rb"(?P<year>\d{4}|\d\d)"
+    + rb"(?>(?:" + _BLANK + rb"(?P<zone>[A-Za-z]{1,10}+|[+-]\d{4}))?)" + _BLANK + rb"(?P<year>\d{4}|\d\d)"
     + rb"|(?P<day2>[0-3]?\d)" + _BLANK + _MONTH.replace(b"{0}", b"month2") + _BLANK + rb"(?P<year2>\d{4}|\d\d)"
     + _BLANK + _TIME.replace(b"{0}", b"time2")
     + rb")"
-    + rb"(?:" + _BLANK + rb"(?P<name>[A-Za-z]{1,10}+(?![ \t]+from\b)))?+"
-    + rb"(?:" + _BLANK + rb"(?P<offset>[+-]\d{4}))?+"
-    + rb"(?:" + _BLANK + rb"(?:\([^()]{1,40}+\)|remote[ \t]from[ \t]\S++))?+"
+    + rb"(?>(?:" + _BLANK + rb"(?P<name>[A-Za-z]{1,10}+(?![ \t]+from\b)))?)"
+    + rb"(?>(?:" + _BLANK + rb"(?P<offset>[+-]\d{4}))?)"
+    + rb"(?>(?:" + _BLANK + rb"(?:\([^()]{1,40}+\)|remote[ \t]from[ \t]\S++))?)"
     + rb"[ \t\r\n]*+\Z"
 )  # fmt: skip
 

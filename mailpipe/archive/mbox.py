@@ -42,7 +42,7 @@ _HEADER = 1 << 18
 
 _CANDIDATE = re.compile(rb"\nFrom ")
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
-_BLANK = re.compile(rb"(?:\xef\xbb\xbf)?+[\r\n]*+")
+_BLANK = re.compile(rb"(?>(?:\xef\xbb\xbf)?)[\r\n]*+")
 # ">From " is how UUCP hosts pushed down the From_ line of the host before.
 _FIELD = re.compile(rb"[!-9;-~]{1,200}+[ \t]*+:|>From ")
 _UNDATED = re.compile(rb"From [^ \t\r\n]++[ \t]*+\r?+\Z")

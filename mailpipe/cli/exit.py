@@ -27,6 +27,8 @@ from mailpipe.status import EnhancedStatus
 __all__ = [
     "CODES",
     "FILTER_CODES",
+    "TIME_LIMIT",
+    "TIME_LIMIT_MOST",
     "EX_OK",
     "EX_FINDINGS",
     "EX_USAGE",
@@ -75,6 +77,10 @@ CODES: dict[int, str] = {
 FILTER_CODES = frozenset({EX_OK, EX_DATAERR, EX_UNAVAILABLE, EX_TEMPFAIL, EX_NOPERM})
 """The only codes that `filter` ends with. 75 makes a mail server try again; it bounces on most others, so nothing
 that is our own fault may end with anything else."""
+
+TIME_LIMIT, TIME_LIMIT_MOST = 240, 86400
+"""Seconds after which `filter` gives up with 75, by default and at most. Postfix ends a call that takes longer than its
+own limit and bounces the message, so ours must be the shorter one."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OS_WORDS = {

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from mailpipe.cli import filtering
+from mailpipe.cli.exit import TIME_LIMIT, TIME_LIMIT_MOST
 from mailpipe.cli.load import OverridesOption, PipelineArgument
 
 NAME = "filter"
@@ -36,6 +37,13 @@ def command(
     sendmail: Annotated[
         bool, typer.Option("--sendmail", help="Hand the result to sendmail -G -i, the mail server's own door.")
     ] = False,
+    time_limit: Annotated[
+        int,
+        typer.Option(
+            "--time-limit", metavar="SECONDS", min=1, max=TIME_LIMIT_MOST,
+            help="Give up then and ask to be tried again; less than the mail server's own limit.",
+        ),
+    ] = TIME_LIMIT,
     overrides: OverridesOption = None,
     verbose: Annotated[
         int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more, after the first line.")
@@ -45,6 +53,7 @@ def command(
 
     Ends with 0, 65, 69 or 77 when that is the decision about the message, else with 75: try again.
     """
+    del time_limit  # `main` has kept it from before anything else was imported
     return filtering.run(
         filtering.Wish(pipeline, tuple(recipients or ()), sender, stdout, sendmail, tuple(overrides or ()), verbose)
     )

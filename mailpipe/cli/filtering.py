@@ -31,6 +31,7 @@ from mailpipe.cli.exit import (
     EX_OK,
     EX_TEMPFAIL,
     EX_UNAVAILABLE,
+    TIME_LIMIT_MOST,
     UsageError,
 )
 from mailpipe.cli.opening import bare, load, log_to_stderr
@@ -92,6 +93,10 @@ def understood(arguments: Sequence[str]) -> Wish | None:
                 return None
             name = _VALUES[argument]
             given[name] = (*given[name], value) if name == "overrides" else value
+        elif argument == "--time-limit":  # `main` keeps it; here only its form is of interest
+            value = next(rest, "")
+            if not (value.isdecimal() and value.isascii() and 0 < int(value) <= TIME_LIMIT_MOST):
+                return None
         elif not argument.strip("v-") and not argument.startswith("--"):
             given["verbose"] = given.get("verbose", 0) + len(argument) - 1
         else:

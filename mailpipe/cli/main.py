@@ -21,6 +21,8 @@ from mailpipe.cli.exit import (
     EX_TEMPFAIL,
     EX_USAGE,
     FILTER_CODES,
+    TIME_LIMIT,
+    TIME_LIMIT_MOST,
     Escaped,
     Terminated,
     explain,
@@ -50,9 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _filtered(arguments, is_last=False)
     return guarded(
         lambda: _filtered(arguments, is_last=True),
+        seconds=_time_limit(arguments),
         silent=EX_TEMPFAIL,
         say=lambda words: _complain(f"4.3.0 mailpipe: {words}"),
     )
+
+
+def _time_limit(arguments: list[str]) -> int:
+    """The value of --time-limit; the default where it is missing or wrong, which is complained about later."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    for number, argument in enumerate(own):
+        name, equals, value = argument.partition("=")
+        if name == "--time-limit":
+            value = value if equals else "".join(own[number + 1 : number + 2])
+            if value.isdecimal() and value.isascii() and 0 < int(value) <= TIME_LIMIT_MOST:
+                return int(value)
+    return TIME_LIMIT
 
 
 def _filtered(arguments: list[str], *, is_last: bool) -> int:

@@ -111,7 +111,7 @@ def _progress(
         def on_progress(report: "RunReport") -> None:
             progress.update(
                 task,
-                completed=report.octets_in,
+                completed=report.octets_in + report.octets_skipped,
                 octets=output.size_text(report.octets_in),
                 messages=output.count_text(report.entered, "message"),
                 rate=f"{report.messages_per_second:,.0f}/s  {output.size_text(int(report.octets_per_second))}/s",
@@ -129,10 +129,18 @@ def _own_paths(settings: "Settings") -> list[str]:
 
 
 def _size_of(paths: list[str]) -> int | None:
-    """Octets of plain files; None where a folder or a stream makes it unknown."""
+    """Octets of plain files; None where a folder, a stream or a compressed archive makes it unknown."""
+    from mailpipe.archive.opened import compression_of  # slow to import
+
     total = 0
     for path in map(Path, paths):
-        if not path.is_file():
-            return None
-        total += path.stat().st_size
+        try:
+            if not path.is_file():
+                return None
+            with path.open("rb") as file:
+                if compression_of(file.read(8)):
+                    return None
+            total += path.stat().st_size
+        except OSError:
+            return None  # the run itself says what is wrong with it
     return total or None

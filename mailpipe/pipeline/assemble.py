@@ -209,9 +209,10 @@ class Pipeline:
         tally.queue = QueueReport(delivered=delivered, failed=failed, waiting=queue.counts().messages)
 
     def _recipe(self) -> "Recipe":
-        import pickle  # only a run with several workers needs it
+        # only a run with several workers needs them
+        import pickle
 
-        from mailpipe.pipeline.worker import Recipe
+        from mailpipe.pipeline.worker import Recipe  # multiprocessing is slow to import
 
         settings, rebuild = self.settings, self.registry.rebuild
         if rebuild is None:

@@ -16,20 +16,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from mailpipe.errors import MailpipeError, SourceError
+from mailpipe.errors import EX_TEMPFAIL, MailpipeError, SourceError
 from mailpipe.pipeline.component import Source
 from mailpipe.pipeline.journal import NO_HISTORY, History, Journal, digest_of
 from mailpipe.pipeline.mail import RawMail
-from mailpipe.pipeline.outcome import Outcome
+from mailpipe.pipeline.outcome import Ending, Outcome
 from mailpipe.pipeline.report import RunReport, Tally
 from mailpipe.pipeline.run import Engine, Taken
 
 OnProgress = Callable[[RunReport], None]
 """Told the numbers so far, a few times a second."""
 
+HOPELESS = 1000
+"""LIMIT: mails deferred in a row because of the system or the network (RFC 3463 section 3.4, 3.5), before the run ends.
+
+A full disk or a server that is down would otherwise let all the rest of a large archive be read for nothing, and make
+the journal grow by a line for each mail.
+"""
+_NOT_ABOUT_THE_MAIL = (3, 4)
 _PROGRESS_SECONDS = 0.1
 _WARNINGS = 20
 _GROUP = 256
+
+
+class Hopeless(MailpipeError):
+    """So many mails in a row were deferred that the next would be as well; what it takes comes from outside."""
+
+    exit_code = EX_TEMPFAIL
 
 
 @dataclass(slots=True)
@@ -86,6 +99,7 @@ class Batch:
         self._on_progress, self._limit = on_progress, limit
         self._told = 0.0
         self._unsettled: list[tuple[Source[Any], Outcome]] = []
+        self._deferred_in_a_row = 0
 
     def stop(self) -> None:
         """Admit no more mails."""
@@ -136,6 +150,7 @@ class Batch:
         digest = digest_of(raw.origin, raw.octets)
         if digest in self.journal.done:
             self.tally.skipped += 1
+            self.tally.octets_skipped += len(raw.octets)
             self._progress()
             return None
         self.tally.in_doubt += self.journal.in_doubt.pop(digest, ())
@@ -146,6 +161,7 @@ class Batch:
 
         Raises:
             OutputError: the journal cannot be synced.
+            Hopeless: it is time to give up.
         """
         self.tally.count(taken.outcomes, taken.skipped)
         self.tally.in_doubt += taken.in_doubt
@@ -154,6 +170,15 @@ class Batch:
         if self.journal is None or self.journal.is_due or len(self._unsettled) >= _GROUP:
             self.flush()
         self._progress()
+        self._look_for_hope(taken.own)
+
+    def _look_for_hope(self, outcome: Outcome) -> None:
+        if outcome.ending is not Ending.DEFERRED or outcome.status.subject not in _NOT_ABOUT_THE_MAIL:
+            self._deferred_in_a_row = 0
+            return
+        self._deferred_in_a_row += 1
+        if self._deferred_in_a_row >= HOPELESS:
+            raise Hopeless(f"{HOPELESS:,} mails in a row had to be deferred, the last because: {outcome.reason}")
 
     def flush(self) -> None:
         """Sync the journal, then tell the sources what they may forget.

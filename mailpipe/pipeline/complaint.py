@@ -9,7 +9,6 @@ Never here: places in a file; and the value of a key that holds a secret, which 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
@@ -95,6 +94,8 @@ def _complaint(detail: ErrorDetails, model: type[BaseModel]) -> Complaint:
     holder, leaf = _holder(path, model)
     if kind == "extra_forbidden":
         known = tuple(holder.model_fields) if holder else ()
+        from difflib import get_close_matches  # slow to import, only for a mistake
+
         near = get_close_matches(str(leaf).replace("-", "_").lower(), known, n=1)
         expected = "" if near else (f"one of {', '.join(known)}" if known else "no key but 'use'")
         return Complaint(path, f"unknown key {leaf!r}", expected, near[0] if near else None)
@@ -124,6 +125,8 @@ def _expected(kind: str, message: str, context: dict[str, Any]) -> str:
 
 
 def _near_choice(value: object, context: dict[str, Any]) -> list[str]:
+    from difflib import get_close_matches  # slow to import, only for a mistake
+
     choices = _QUOTED.findall(str(context.get("expected", "")))
     return get_close_matches(value.lower(), choices, n=1) if isinstance(value, str) else []
 

@@ -21,6 +21,7 @@ import json
 import os
 import time
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -149,7 +150,7 @@ class Journal:
         self.path, self._descriptor = path, descriptor
         self.done = DigestSet()
         self.in_doubt: dict[bytes, list[str]] = {}
-        self._open: dict[bytes, tuple[bytes, str]] = {}
+        self._open: dict[bytes, bytes] = {}
         self._recipients: dict[bytes, dict[bytes, frozenset[str]]] = {}
         self._children: dict[bytes, set[bytes]] = {}
         self._start = 0
@@ -242,8 +243,10 @@ class Journal:
             else:
                 raise _no_journal(self.path)
         self._start = os.fstat(self._descriptor).st_size
-        for root, key in self._open.values():
-            self.in_doubt.setdefault(root, []).append(key)
+        for line in self._open.values():
+            with suppress(ValueError, KeyError, TypeError):  # it was cut short, and says nothing
+                fields = json.loads(line)
+                self.in_doubt.setdefault(bytes.fromhex(fields["root"]), []).append(str(fields["key"]))
         self._open.clear()
 
     def _write_header(self, settings: Mapping[str, str]) -> None:
@@ -266,8 +269,8 @@ class Journal:
                 if len(digest) == len(root) == DIGEST_SIZE and settled in (b"0", b"1"):
                     self._ended(digest, root, settled == b"1", line)
             elif line.startswith(_BEGIN):
-                fields = json.loads(line)
-                self._open[bytes.fromhex(fields["begin"])] = (bytes.fromhex(fields["root"]), str(fields["key"]))
+                # nearly every one is ended by a line soon after; what is in it is asked of those few that are not
+                self._open[bytes.fromhex(line[len(_BEGIN) : len(_BEGIN) + _HEX].decode("ascii"))] = line
         except (ValueError, KeyError, TypeError):
             return
 

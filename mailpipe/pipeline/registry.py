@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -232,6 +231,8 @@ def nearest(name: str, known: tuple[str, ...]) -> str | None:
     >>> nearest("extract-atachments", ("decode-mime", "extract-attachments"))
     'extract-attachments'
     """
+    from difflib import get_close_matches  # slow to import, only for a mistake
+
     folded = name.casefold().replace("_", "-").replace(" ", "-")
     spelled = {each.casefold().replace("_", "-"): each for each in known}
     found = get_close_matches(folded, spelled, n=1, cutoff=0.6)

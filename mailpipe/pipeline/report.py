@@ -61,6 +61,7 @@ class RunReport(BaseModel):
     attachment_octets: int = Field(default=0, description="Their size.")
     attachment_folders: tuple[str, ...] = Field(default=(), description="Where they lie.")
     octets_in: int = Field(default=0, description="Octets of the mails that entered.")
+    octets_skipped: int = Field(default=0, description="Octets of the mails that the journal had as done.")
     octets_out: int = Field(default=0, description="Octets handed to the sink.")
     seconds: float = Field(default=0.0, description="How long it took.")
     in_doubt: tuple[str, ...] = Field(
@@ -114,7 +115,7 @@ class Tally:
         self.entered = self.emitted = self.skipped = 0
         self.endings: Counter[Ending] = Counter()
         self.defects: Counter[str] = Counter()
-        self.attachments = self.attachment_octets = self.octets_in = self.octets_out = 0
+        self.attachments = self.attachment_octets = self.octets_in = self.octets_skipped = self.octets_out = 0
         self.folders: set[str] = set()
         self.in_doubt: list[str] = []
         self.notices: list[Notice] = []
@@ -161,6 +162,7 @@ class Tally:
             attachment_octets=self.attachment_octets,
             attachment_folders=tuple(sorted(self.folders)),
             octets_in=self.octets_in,
+            octets_skipped=self.octets_skipped,
             octets_out=self.octets_out,
             seconds=round(time.monotonic() - self._began, 6),
             in_doubt=tuple(self.in_doubt),

@@ -13,14 +13,14 @@ import re
 
 KeyPath = tuple[str | int, ...]
 
-_SPACE = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
+_SPACE = re.compile(r"(?>(?:[ \t\r\n]++|#[^\n]*+)*)")
 _BLANK = re.compile(r"[ \t]*+")
 _BARE = re.compile(r"[A-Za-z0-9_-]++")
 _SCALAR = re.compile(r"[^,\]}\r\n#]*+")
-_BASIC = re.compile(r'"(?:[^"\\\n]|\\.)*+"')
+_BASIC = re.compile(r'"(?>(?:[^"\\\n]|\\.)*)"')
 _LITERAL = re.compile(r"'[^'\n]*+'")
-_LONG_BASIC = re.compile(r'"""(?:[^"\\]|\\[\s\S]|"(?!""))*+"{3,5}')
-_LONG_LITERAL = re.compile(r"'''(?:[^']|'(?!''))*+'{3,5}")
+_LONG_BASIC = re.compile(r'"""(?>(?:[^"\\]|\\[\s\S]|"(?!""))*)"{3,5}')
+_LONG_LITERAL = re.compile(r"'''(?>(?:[^']|'(?!''))*)'{3,5}")
 
 
 def places_of(text: str) -> dict[KeyPath, tuple[int, int]]:

@@ -4,8 +4,9 @@
     use     = "sendmail"
     command = ["/usr/sbin/sendmail", "-G", "-i"]     # then: -f SENDER -- RECIPIENT…
 
-The command's exit code (sysexits.h) decides: 0 delivered; 65 67 68 69 77 refused for good; everything else, and a
-signal, deferred. What it wrote to standard error is the diagnostic.
+The command's exit code (sysexits.h) decides: 0 delivered; 65 67 68 69 refused for good; everything else, and a signal,
+deferred. 77 may mean that the user we run as may not send mail, which is our fault and not the message's: it is for
+good only with an enhanced status of class 5 beside it. What the command wrote to standard error is the diagnostic.
 
 Never here: a shell. Addresses are arguments of their own, and nothing in them is interpreted.
 """
@@ -121,9 +122,11 @@ class SendmailSink(Sink[SendmailOptions]):
             return Receipt.of_all(recipients, fate, "4.4.7", f"{reason}: {words}" if words else reason)
         if code == EX_OK:
             return Receipt.of_all(recipients, Fate.DELIVERED, "2.0.0", words or "accepted")
-        permanent = _PERMANENT.get(code)
+        permanent, match = _PERMANENT.get(code), _STATUS.search(words)
+        if code == EX_NOPERM and not (match and match[1].startswith("5.")):
+            permanent = None
         status = permanent or EnhancedStatus(4, 3, 0)
-        if (match := _STATUS.search(words)) and match[1].startswith(f"{status.status_class}."):
+        if match and match[1].startswith(f"{status.status_class}."):
             status = EnhancedStatus.parse(match[1])
         cause = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
         diagnostic = f"{self.options.command[0]}: {words or cause}"

@@ -100,6 +100,7 @@ class Manifest:
         self.path = path
         self._known: set[bytes] = set()
         self._handle = -1
+        self._is_torn = False
 
     def open(self) -> None:
         """Open for appending and learn what is there; a torn last line is ended.
@@ -130,9 +131,11 @@ class Manifest:
             return
         try:
             # one write of one line: processes that append at once do not tear each other's lines
-            write_all(self._handle, line)
+            write_all(self._handle, b"\n" + line if self._is_torn else line)
+            self._is_torn = False
             os.fdatasync(self._handle)
         except OSError as error:
+            self._is_torn = True  # part of it may stand there, and the next must not grow onto it
             raise OutputError.from_os(str(self.path), error) from error
         self._known.add(_digest(line))
 

@@ -1,1 +1,5 @@
 """The test kit for plugin authors: readable mails, and the contract of each kind of component as tests to inherit."""
+
+from mailpipe.testing.peer import Fault, ScriptedPeer, Taken
+
+__all__ = ["Fault", "ScriptedPeer", "Taken"]

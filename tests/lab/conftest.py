@@ -115,7 +115,7 @@ class Postfix:
         port: its smtpd listens on 127.0.0.1.
     """
 
-    def __init__(self, home: Path, more: str = "") -> None:
+    def __init__(self, home: Path, more: str = "", services: str = "") -> None:
         self.home, self.port = home, free_port()
         for name in ("conf", "spool", "state", "log", "mail"):
             (home / name).mkdir(parents=True)
@@ -125,7 +125,7 @@ class Postfix:
             if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o055 != 0o055:
                 folder.chmod(folder.stat().st_mode | 0o055)  # its daemons run under other users
         (home / "conf/main.cf").write_text(MAIN.format(home=home, owner=OWNER, more=more))
-        (home / "conf/master.cf").write_text(MASTER.format(port=self.port))
+        (home / "conf/master.cf").write_text(MASTER.format(port=self.port) + services.replace("{home}", str(home)))
         self._allow(self.conf)
 
     @property
@@ -189,15 +189,48 @@ class Postfix:
         subprocess.run(["postconf", "-c", "/etc/postfix", "-e", f"alternate_config_directories={' '.join(words)}"])
 
 
-@pytest.fixture
-def postfix(tmp_path):
-    """A running Postfix that accepts every address."""
+def require_postfix() -> None:
+    """Skip the test where none can be started."""
     if os.getuid() != 0:
         pytest.skip("Postfix can only be started by root")
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    if "/usr/sbin" not in os.environ["PATH"].split(":"):
+        os.environ["PATH"] += ":/usr/sbin:/sbin"
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         pytest.skip(f"the Debian package postfix is not installed ({', '.join(missing)})")
+
+
+@pytest.fixture(scope="module")
+def make_postfix():
+    """Makes and starts one with lines of its own in main.cf and master.cf; "{home}" there is its folder.
+
+    `prepare` is called with the folder before the start.
+    """
+    require_postfix()
+    made = []
+
+    def make(name: str, prepare, more: str = "", services: str = "") -> Postfix:
+        made.append(Postfix(Path("/var/tmp") / f"mailpipe-lab-{os.getpid()}-{name}", more, services))
+        prepare(made[-1].home)
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.remove()
+        shutil.rmtree(server.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Asks until the answer is true."""
+    return wait_until
+
+
+@pytest.fixture
+def postfix(tmp_path):
+    """A running Postfix that accepts every address."""
+    require_postfix()
     # a path with a blank, which Postfix' own configuration cannot name, would not do
     home = Path("/var/tmp") / f"mailpipe-lab-{os.getpid()}-{tmp_path.name}"
     server = Postfix(home)
@@ -207,3 +240,20 @@ def postfix(tmp_path):
     finally:
         server.remove()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def unused_ports():
+    """Makes several different ports that nobody listens on."""
+
+    def make(count: int) -> list[int]:
+        probes = [socket.socket() for _ in range(count)]
+        try:
+            for probe in probes:
+                probe.bind(("127.0.0.1", 0))
+            return [probe.getsockname()[1] for probe in probes]
+        finally:
+            for probe in probes:
+                probe.close()
+
+    return make

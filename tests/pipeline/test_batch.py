@@ -2,8 +2,8 @@
 
 import pytest
 
-from mailpipe.errors import InputError, OutputError, SourceError
-from mailpipe.pipeline.batch import Batch, run_alone
+from mailpipe.errors import EX_TEMPFAIL, InputError, OutputError, SourceError
+from mailpipe.pipeline.batch import HOPELESS, Batch, Hopeless, run_alone
 from mailpipe.pipeline.journal import Journal
 from mailpipe.pipeline.outcome import Ending
 from mailpipe.pipeline.report import Tally
@@ -123,3 +123,21 @@ def test_progress_is_told_at_the_end_at_least(kit, engine_of):
     mails = [kit.raw_of("x", number) for number in range(9)]
     run(Batch([kit.list_source(mails)], None, Tally(), told.append), engine_of())
     assert told[-1].entered == 9 and all(report.is_balanced for report in told)
+
+
+def test_a_full_disk_ends_the_run_before_the_whole_archive_is_read_for_nothing(kit, engine_of):
+    def full(mail):
+        raise OutputError("/out", "cannot write: No space left on device", is_full=True)
+
+    source = kit.list_source([kit.raw_of("x", number) for number in range(2 * HOPELESS)])
+    batch = Batch([source], None, Tally())
+    with pytest.raises(Hopeless, match=r"1,000 mails in a row .* No space left") as caught:
+        run(batch, engine_of(sink=kit.memory_sink(full)))
+    assert caught.value.exit_code == EX_TEMPFAIL
+    assert batch.tally.entered == HOPELESS and source.settled == []
+
+
+def test_mails_that_are_deferred_for_their_own_sake_end_no_run(kit, engine_of):
+    source = kit.list_source([kit.raw_of("x", number) for number in range(HOPELESS + 1)])
+    greylisting = engine_of(lambda mail: Verdict.defer("come again", status="4.7.1"))
+    assert run(Batch([source], None, Tally()), greylisting).entered == HOPELESS + 1

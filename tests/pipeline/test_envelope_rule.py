@@ -69,6 +69,8 @@ def test_the_fallback_is_for_messages_without_any():
 def test_an_address_outside_ascii_needs_smtputf8():
     assert envelope("To: jürgen@x.example").parameters.smtputf8
     assert not envelope("To: j@x.example").parameters.smtputf8
+    # a domain has an ASCII form
+    assert not envelope("To: j@bücher.example").parameters.smtputf8
 
 
 @pytest.mark.parametrize("rule", [{"recipients": ["a b"]}, {"recipients": ["@"]}, {"recipients": ["<a@b>"]},

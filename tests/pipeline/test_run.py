@@ -341,3 +341,11 @@ def test_whatever_happens_the_counts_add_up(kit, engine_of, scripts, fates):
         report = tally.report()
         assert report.is_balanced and report.entered == number + 1
         assert report.entered + report.emitted == sum(report.endings.values())
+
+
+def test_a_split_mail_tells_what_became_of_its_children(kit, engine_of):
+    reject = Verdict.reject("not this one")
+    last = engine_of(lambda mail: [mail, mail], lambda mail: reject if mail.origin.ident.endswith("/2") else mail)
+    own = last.take(kit.raw_of("x")).own
+    assert own.ending is Ending.SPLIT
+    assert [child.ending for child in own.children] == [Ending.DELIVERED, Ending.REJECTED]

@@ -43,7 +43,7 @@ def test_the_null_sender_is_written_in_brackets(tmp_path: Path, command, make_ma
     ("code", "fate", "status"),
     [
         (65, Fate.FAILED, "5.6.0"), (67, Fate.FAILED, "5.1.1"), (68, Fate.FAILED, "5.1.2"), (69, Fate.FAILED, "5.3.0"),
-        (77, Fate.FAILED, "5.7.1"), (75, Fate.DEFERRED, "4.3.0"), (64, Fate.DEFERRED, "4.3.0"), (1, Fate.DEFERRED, "4.3.0"),
+        (77, Fate.DEFERRED, "4.3.0"), (75, Fate.DEFERRED, "4.3.0"), (64, Fate.DEFERRED, "4.3.0"), (1, Fate.DEFERRED, "4.3.0"),
         (78, Fate.DEFERRED, "4.3.0"), (127, Fate.DEFERRED, "4.3.0"),
     ],
 )  # fmt: skip
@@ -99,3 +99,10 @@ def test_a_mail_without_recipients_is_refused(command, make_mail) -> None:
         command("").deliver(mail.with_envelope(mail.envelope.with_forward_paths()))
     with pytest.raises(PermanentFailure, match="NUL"):
         command("").deliver(make_mail(b"A: 1\n", "a\0b"))
+
+
+def test_no_permission_is_for_good_only_where_the_command_says_so(command, make_mail) -> None:
+    (entry,) = command("sys.stderr.write('5.7.1 no programs'); sys.exit(77)").deliver(make_mail()).recipients
+    assert (entry.fate, str(entry.status)) == (Fate.FAILED, "5.7.1")
+    (entry,) = command("sys.stderr.write('you may not submit mail'); sys.exit(77)").deliver(make_mail()).recipients
+    assert (entry.fate, str(entry.status)) == (Fate.DEFERRED, "4.3.0")
