@@ -23,7 +23,7 @@ __all__ = ["decode", "decode_text", "encode", "needs_encoding", "words"]
 # A word ends at the first "?=", and is looked for only before the last "?=" of the field, so that no attempt
 # runs to the end in vain.
 _WORD = re.compile(
-    rb"=\?([!-)+->@-~]++)(?:\*[!->@-~]*+)?+\?([BbQq])\?([^?]*+(?:\?(?!=)[^?]*+)*+)\?=",
+    rb"=\?([!-)+->@-~]++)(?>(?:\*[!->@-~]*+)?)\?([BbQq])\?([^?]*+(?>(?:\?(?!=)[^?]*+)*))\?=",
 )
 # The same for `sub`, where no payload may reach over the beginning of another word.
 _WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
@@ -155,8 +155,9 @@ def _from_b(payloads: list[bytes], begin: int, defects: list[Defect] | None) -> 
     """The octets of adjacent "B" words; a base64 group may be split between them."""
     problems: list[Defect] | None = None if defects is None else []
     if len(payloads) > 1 and any(len(payload) % 4 for payload in payloads) and sum(map(len, payloads)) % 4:
-        # Padding is missing somewhere, so each word stands alone.
-        octets = b"".join([base64.decode(payload, problems) for payload in payloads])
+        # Padding is missing somewhere, so each word stands alone; no word is cut off, "?=" has been seen behind it.
+        padded = [payload + b"=" * (-len(payload) % 4) for payload in payloads]
+        octets = b"".join([base64.decode(payload, problems) for payload in padded])
     else:
         octets = base64.decode(b"".join(payloads), problems)
     if problems and defects is not None:

@@ -38,7 +38,7 @@ _ZONE_HOURS = {
 _W = rb"[ \t\r\n]++"
 _ORDINARY = re.compile(
     rb"[ \t\r\n]*+(?:[A-Z][a-z][a-z],%b)?(\d\d?)%b([A-Z][a-z][a-z])%b([12]\d\d\d)%b(\d\d):(\d\d):(\d\d)%b"
-    rb"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?:%b\([^()\\\r\n]*+\))*+[ \t\r\n]*+\Z" % (_W, _W, _W, _W, _W, _W)
+    rb"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?>(?:%b\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z" % (_W, _W, _W, _W, _W, _W)
 )
 _ZONES: dict[bytes, tuple[timezone, str, tuple[Defect, ...]]] = {}
 _PIECE = re.compile(

@@ -29,7 +29,7 @@ _ORDINARY = re.compile(
 )
 _NAME = re.compile(rf"({_NAME_SIGNS}++)[ \t\r\n]*+=[ \t\r\n]*+")
 _BARE_NAME = re.compile(rf"{_NAME_SIGNS}++")
-_QUOTED = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+_QUOTED = re.compile(r'"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"', re.DOTALL)
 _WORD = re.compile(r"[^; \t\r\n]++")
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _SEPARATORS = re.compile(r"[; \t\r\n]*+")

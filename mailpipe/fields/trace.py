@@ -19,17 +19,17 @@ from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_mak
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
 _W = r"[ \t\r\n]++"
-_COMMENT = r"\(([^()\\]*+(?:\([^()\\]*+\)[^()\\]*+)*+)\)"
+_COMMENT = r"\(([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*))\)"
 _Z = r"[ \t\r\n]*+"
 _SIGN = r"[^ \t\r\n;()<>\"]"
 _HOST = rf"({_SIGN}++)"
-_MORE = r"((?:[ \t\r\n]*+\([^()\\]*+(?:\([^()\\]*+\)[^()\\]*+)*+\))*+)"
+_MORE = r"((?>(?:[ \t\r\n]*+\([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*)\))*))"
 _ORDINARY = re.compile(
     rf"{_Z}(?:{_COMMENT})?{_Z}"
-    rf"(?:from{_W}({_SIGN}++(?:{_W}(?!by\b|\[){_SIGN}++)*+)?{_Z}(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT})?{_MORE}{_Z})?"
+    rf"(?:from{_W}({_SIGN}++(?>(?:{_W}(?!by\b|\[){_SIGN}++)*))?{_Z}(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT})?{_MORE}{_Z})?"
     rf"(?:by{_W}{_HOST}{_Z}(?:{_COMMENT})?{_MORE}{_Z})?"
     rf"(?:via{_W}{_HOST}{_Z})?"
-    rf"(?:with{_W}({_SIGN}++(?:{_W}(?!(?:id|for|via|as)\b){_SIGN}++)*+){_MORE}{_Z})?"
+    rf"(?:with{_W}({_SIGN}++(?>(?:{_W}(?!(?:id|for|via|as)\b){_SIGN}++)*)){_MORE}{_Z})?"
     rf"(?:id{_W}<?{_HOST}>?{_MORE}{_Z})?"
     rf"(?:for{_W}<?{_HOST}>?{_MORE}{_Z})?;"
 )

@@ -26,7 +26,7 @@ _MOST = 1000
 
 # Possessive throughout, and no match begins inside a word: linear in the length of the text.
 # QUIRK: of the signs that RFC 5322 allows, those that writers of notices put around addresses are left out.
-_BARE_ADDRESS = r"[\w!#$%&+/=~-]++(?:\.[\w!#$%&+/=~-]++)*+@[\w-]++(?:\.[\w-]++)++"
+_BARE_ADDRESS = r"[\w!#$%&+/=~-]++(?>(?:\.[\w!#$%&+/=~-]++)*)@[\w-]++(?>(?:\.[\w-]++)+)"
 _FREE_ADDRESS = r"(?<![\w!#$%&+/=~.@-])" + _BARE_ADDRESS
 _ADDRESS = re.compile(_FREE_ADDRESS)
 _DIRECTORY_ADDRESS = re.compile(rf"\bSMTP[:=]({_BARE_ADDRESS})", re.IGNORECASE)
@@ -36,10 +36,10 @@ _RETURNED = re.compile(
     rb"""^[ \t>|*=_-]*+(?:
       (?:below[ ](?:this|the[ ]next)[ ]line|this|here|attachment|included)[ ]is[ ]a[ ]copy
     | a[ ]copy[ ]of[ ]the[ ](?:original[ ])?message
-    | (?:--[ ]*+)?the[ ]header(?:s)?+[ ](?:of[ ]the[ ](?:original|returned)|and[ ]top)
+    | (?:--[ ]*+)?the[ ]header(?>(?:s)?)[ ](?:of[ ]the[ ](?:original|returned)|and[ ]top)
     | (?:the[ ])?(?:first|top)[ ]\d++[ ](?:lines|bytes)[ ]of
     | (?:start[ ]of[ ])?(?:your[ ])?(?:the[ ])?(?:original|returned|unsent|undelivered|forwarded|old|rejected)[ ]
-      (?:e-?mail|message|mail|text)(?:[ ](?:headers?|text|body))?+
+      (?:e-?mail|message|mail|text)(?>(?:[ ](?:headers?|text|body))?)
       (?:[ ](?:as[ ]received[ ])?(?:is[ ]as[ ])?(?:follows?|below|attached|details|suppressed)|[-: \t.=_*|]*+\r?$)
     | message[ ](?:headers?|text|body)[ ](?:follows?|suppressed)
     | your[ ]message[ ]reads
@@ -86,7 +86,7 @@ _SECTION = re.compile(r"addresses had permanent fatal errors|addresses had (tran
 
 # A line that names a recipient: decoration, the address, and nothing that would make a sentence of it.
 _LEADING = re.compile(
-    r"""([ \t]*+)(?:[>*\[("'=|-]++[ \t]*+)*+<?(?:SMTP:|rfc822;[ ]?)?("""
+    r"""([ \t]*+)(?>(?:[>*\[("'=|-]++[ \t]*+)*)<?(?:SMTP:|rfc822;[ ]?)?("""
     + _BARE_ADDRESS
     + r""")(?=[>\])"']*+(?:[ \t]*+\Z|=20|[ \t]*+[:;,(<]|[ \t]++on[ ]|[ \t]++-|[ \t]*+\.\.\.|[ \t]{2}))""",
     re.IGNORECASE,

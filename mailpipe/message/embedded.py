@@ -156,8 +156,7 @@ def external_body(kind: ContentType, body: bytes) -> ExternalBody | None:
     if kind.value != "message/external-body":
         return None
     document = Document(body)
-    match = document.grammar.header.match(body)
-    stop = 0 if match is None else match.end()
+    stop = document.grammar.header_stop(body, 0, len(body))
     header = Header._received(body[:stop], 0, document.grammar, DEFAULT_LIMITS.field_count)
     rest = body[stop:]
     for line_end in (b"\r\n", b"\n", b"\r"):

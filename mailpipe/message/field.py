@@ -18,11 +18,10 @@ from mailpipe.fields import Text
 from mailpipe.fields.registry import parser_of
 from mailpipe.fields.rendering import render
 from mailpipe.fields.value import FieldValue
+from mailpipe.parser.grammar import FIELD_START
 from mailpipe.wire.folding import fold
 
 _NAME = re.compile(r"[!-9;-~]{1,900}")
-FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
-"""What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
 
 
 class Field:

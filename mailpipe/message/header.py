@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import FIELD_START, Field, body_of, fields_of
-from mailpipe.parser.grammar import LF_GRAMMAR, Grammar
+from mailpipe.message.field import Field, body_of, fields_of
+from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
 _SEARCHES = 6
@@ -74,7 +74,7 @@ class Header:
         """The raw fields."""
         if self._raws is None:
             assert self._block is not None
-            raws = self._grammar.fields.findall(self._block)
+            raws = self._grammar.cut(self._block)
             if len(raws) > self._limit:  # LIMIT: a million fields of three octets; the rest stays one raw field
                 raws[self._limit :] = [b"".join(raws[self._limit :])]
             self._raws = raws
@@ -88,12 +88,7 @@ class Header:
     def _is_clean(self) -> bool:
         """Whether every line belongs to a field."""
         if self._clean is None:
-            block = self._block
-            if block is None:
-                self._clean = all(map(FIELD_START.match, self._cut()))
-            else:
-                found = self._grammar.well_formed.match(block)
-                self._clean = found is not None and found.end() == len(block)
+            self._clean = all(map(FIELD_START.match, self._cut()))
         return self._clean
 
     @property

@@ -37,7 +37,7 @@ _MOST_BLOCKS = 10_000
 # LIMIT: two gateways on the way, not a million messages each inside the other.
 _MOST_WRAPPERS = 3
 
-_BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r)(?:[ \t]*+(?>\r\n|\n|\r))++")
+_BLANK_LINES = re.compile(rb"(?>\r\n|\n|\r)(?>(?:[ \t]*+(?>\r\n|\n|\r))+)")
 _ABOUT_RECIPIENT = ("final-recipient", "original-recipient", "action", "status")
 _STATUS = re.compile(r"(?<![\d.])([245])\.(\d{1,3})\.(\d{1,3})(?![\d.])")
 _REPLY_CODE = re.compile(r"\s*+([245])\d\d\b")

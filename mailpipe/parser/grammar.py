@@ -10,50 +10,63 @@ else it is an ordinary octet, for the same reason.
 Never here: what a field means.
 """
 
+import mmap
 import re
 from dataclasses import dataclass
 
-# Every quantifier is possessive: a block that does not match has been read once, not once for each way to fail.
-_REST = rb"[^%(nl)s]*+(?:%(nl)s|\Z)"
-# Any line but an empty one.
-_LINES = rb"(?:[^\r\n]%(rest)s|\r(?!\n)%(rest)s)*+"
-_CR_LINES = rb"(?:[^\r]%(rest)s)*+"
-# Inside a multipart also not one that begins like a delimiter.
-_PART_LINES = rb"(?:(?!--)(?:[^\r\n]%(rest)s|\r(?!\n)%(rest)s))*+"
-_CR_PART_LINES = rb"(?:(?!--)[^\r]%(rest)s)*+"
-# field = field-name *WSP ":" body; obs-FWS lets a folded line be blank but for white space (RFC 5322 section 4.2)
-_FIELD = rb"[!-9;-~]++[ \t]*+:%(rest)s(?:[ \t]%(rest)s)*+"
+Buffer = bytes | mmap.mmap
+
+FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
+"""What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The patterns for one kind of line end.
+    """The patterns for one kind of line end. Each begins with the line end itself, so that a search is a memchr.
 
     Attributes:
         line_end: the octet that ends every line.
-        header: matches a header block from its first octet to the empty line.
-        part_header: the same, but stops at a line that may be a delimiter.
-        well_formed: matches fields as long as there is nothing else between them.
-        fields: finds each field of a block, or each line that is none.
+        empty_line: the end of the last line before an empty one.
+        part_stop: the same, or the end of a line before one that may be a delimiter.
+        field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
+            space (RFC 5322 section 4.2).
     """
 
     line_end: bytes
-    header: re.Pattern[bytes]
-    part_header: re.Pattern[bytes]
-    well_formed: re.Pattern[bytes]
-    fields: re.Pattern[bytes]
+    empty_line: re.Pattern[bytes]
+    part_stop: re.Pattern[bytes]
+    field_stop: re.Pattern[bytes]
+
+    def begins_empty(self, octets: bytes) -> bool:
+        """Whether a line of which these are the first two octets is empty."""
+        return octets[:1] == self.line_end or octets == b"\r\n"
+
+    def header_stop(self, octets: Buffer, start: int, bound: int) -> int:
+        """Where the lines that begin at `start` end, at an empty line or at the bound."""
+        if self.begins_empty(octets[start : start + 2]):
+            return start
+        found = self.empty_line.search(octets, start, bound)
+        return bound if found is None else found.end()
+
+    def cut(self, block: bytes) -> list[bytes]:
+        """The fields of a block, and the lines that are none, each with its line ends."""
+        raws = self.field_stop.split(block)
+        last = raws.pop()
+        line_end = self.line_end
+        raws = [raw + line_end for raw in raws]
+        if last:
+            raws.append(last)
+        return raws
+
+    def fields_stop(self, octets: Buffer, start: int, bound: int) -> int:
+        """Where the first line that belongs to no field begins."""
+        while start < bound and FIELD_START.match(octets, start, bound):
+            found = self.field_stop.search(octets, start, bound)
+            start = bound if found is None else found.end()
+        return start
 
 
-def _grammar(line_end: bytes, lines: bytes, part_lines: bytes) -> Grammar:
-    rest = _REST % {b"nl": re.escape(line_end)}
-    return Grammar(
-        line_end,
-        re.compile(lines % {b"rest": rest}),
-        re.compile(part_lines % {b"rest": rest}),
-        re.compile(rb"(?:" + _FIELD % {b"rest": rest} + rb")*+"),
-        re.compile(rb"[^%(nl)s]++(?:%(nl)s|\Z)(?:[ \t]%(rest)s)*+" % {b"nl": re.escape(line_end), b"rest": rest}),
-    )
-
-
-LF_GRAMMAR = _grammar(b"\n", _LINES, _PART_LINES)
-CR_GRAMMAR = _grammar(b"\r", _CR_LINES, _CR_PART_LINES)
+LF_GRAMMAR = Grammar(
+    b"\n", re.compile(rb"\n(?=\r?\n)"), re.compile(rb"\n(?=\r?\n|--)"), re.compile(rb"\n(?![ \t])")
+)
+CR_GRAMMAR = Grammar(b"\r", re.compile(rb"\r(?=\r)"), re.compile(rb"\r(?=\r|--)"), re.compile(rb"\r(?![ \t])"))

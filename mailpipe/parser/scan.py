@@ -13,16 +13,13 @@ Rules of this file:
 Never here: the model. Nodes are places; what can be asked of them is written in `mailpipe.message`.
 """
 
-import mmap
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from mailpipe.fields import content_type
 from mailpipe.fields.content_type import ContentType
 from mailpipe.limits import DEFAULT_LIMITS, Limits
-from mailpipe.parser.grammar import CR_GRAMMAR, LF_GRAMMAR, Grammar
-
-Buffer = bytes | mmap.mmap
+from mailpipe.parser.grammar import CR_GRAMMAR, LF_GRAMMAR, Buffer, Grammar
 
 TEXT_PLAIN = content_type.parse(b"text/plain")
 MESSAGE_RFC822 = content_type.parse(b"message/rfc822")
@@ -114,7 +111,7 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> byt
     if delimiters:
         header_stop = _part_header_stop(octets, grammar, start, bound, delimiters)
     else:
-        header_stop = grammar.header.match(octets, start, bound).end()  # type: ignore[union-attr]
+        header_stop = grammar.header_stop(octets, start, bound)
     blank = octets[header_stop : header_stop + 2]
     if blank[:1] == grammar.line_end:
         node._body_start = header_stop + 1
@@ -124,7 +121,7 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> byt
         if header_stop < stop and header_stop < bound:
             # QUIRK: a part that ends without an empty line is a header as far as it looks like one, and a body from
             # there on; mailers that forget the empty line are many, and their text is to be seen
-            header_stop = grammar.well_formed.match(octets, start, header_stop).end()  # type: ignore[union-attr]
+            header_stop = grammar.fields_stop(octets, start, header_stop)
         node._body_start = header_stop
         if header_stop < stop:
             fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
@@ -138,15 +135,18 @@ def _part_header_stop(
     """Where a header inside a multipart ends: at its empty line, or before an open delimiter."""
     position = start
     while True:
-        position = grammar.part_header.match(octets, position, bound).end()  # type: ignore[union-attr]
-        if octets[position : position + 2] != b"--":
+        head = octets[position : position + 2]
+        if grammar.begins_empty(head):
             return position
-        stop = octets.find(grammar.line_end, position, bound)
-        stop = bound if stop < 0 else stop
-        line = octets[position : min(stop, position + _LONGEST_DELIMITER)]
-        if line.rstrip(b" \t\r") in delimiters or stop >= bound:
-            return position
-        position = stop + 1  # a line like another in a header, and no field
+        if head == b"--":
+            stop = octets.find(grammar.line_end, position, bound)
+            line = octets[position : min(bound if stop < 0 else stop, position + _LONGEST_DELIMITER)]
+            if line.rstrip(b" \t\r") in delimiters:
+                return position
+        found = grammar.part_stop.search(octets, position, bound)
+        if found is None:
+            return bound
+        position = found.end()
 
 
 def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> bytes | None:

@@ -28,7 +28,7 @@ from mailpipe.smtp.path import AddressSpec
 _FIELD_NAME = re.compile(r"[!-9;-?A-~]{1,78}")  # printable ASCII without ":" and "@"
 # What may stand between "<" and ">" without ending the path or the command; the sink checks the rest.
 _ADDRESS = re.compile(r"[^\x00-\x1f\x7f<>]{1,998}")
-_SPACED = re.compile(r'[^\s"]++(?:"(?:[^"\\]|\\.)*+"[^\s"]*+)*+|(?:"(?:[^"\\]|\\.)*+"[^\s"]*+)++')
+_SPACED = re.compile(r'[^\s"]++(?>(?:"(?>(?:[^"\\]|\\.)*)"[^\s"]*+)*)|(?>(?:"(?>(?:[^"\\]|\\.)*)"[^\s"]*+)+)')
 
 
 def _is_address(text: str) -> bool:

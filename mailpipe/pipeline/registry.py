@@ -24,7 +24,7 @@ from mailpipe.pipeline.component import AnyComponent, Options, Sink, Source, Sta
 Kind = Literal["source", "stage", "sink"]
 KINDS: tuple[Kind, ...] = ("source", "stage", "sink")
 
-_NAME = re.compile(r"[a-z][a-z0-9]*+(?:-[a-z0-9]++)*+")
+_NAME = re.compile(r"[a-z][a-z0-9]*+(?>(?:-[a-z0-9]++)*)")
 _BASES: dict[Kind, type[AnyComponent]] = {"source": Source, "stage": Stage, "sink": Sink}
 # The methods that a component may or must have, with the parameters that the engine gives them.
 _METHODS: dict[Kind, dict[str, tuple[str, ...]]] = {

@@ -26,9 +26,9 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f<>\u2028\u2029\ud800-\udfff]")
 _ENCODED_WORD = re.compile(r"=\?[^?]*+\?[^?]*+\?[^?]*+\?=")
 # What is not allowed, for a range of all of Unicode takes 5 ms to compile; what is: atext (RFC 5322) and UTF-8.
 _ATEXT = r'[^\x00- "(),.:;<>@\[\\\]\x7f-\x9f]'
-_LOCAL = re.compile(rf"(?:{_ATEXT}|\.)++")
-_DOT_STRING = re.compile(rf"{_ATEXT}++(?:\.{_ATEXT}++)*+")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"')
+_LOCAL = re.compile(rf"(?>(?:{_ATEXT}|\.)+)")
+_DOT_STRING = re.compile(rf"{_ATEXT}++(?>(?:\.{_ATEXT}++)*)")
+_QUOTED = re.compile(r'"(?>(?:[^"\\]|\\.)*)"')
 # QUIRK: the underscore is no letter of RFC 5321, but such hosts exist and receive mail.
 _LABEL = re.compile(r"[^\x00-/:-@\[-^`{-\x9f](?:[^\x00-,./:-@\[-^`{-\x9f]*+)")
 _GENERAL_LITERAL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9\-]*+):[\x21-\x5a\x5e-\x7e]++")

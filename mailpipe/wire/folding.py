@@ -18,10 +18,10 @@ HARD_LIMIT = 998
 
 _FOLD = re.compile(rb"(?:\r\n|\n|\r)(?=[ \t])")
 # LIMIT: what is longer cannot stay whole on a line; unbounded, a thousand unclosed quotes would each scan to the end.
-_QUOTED = rb'"(?:[^"\\]|\\.){0,900}+"'
+_QUOTED = rb'"(?>(?:[^"\\]|\\.){0,900})"'
 _ENCODED_WORD = rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]{0,200}+\?="
 # White space, then what hangs together: quoted strings and encoded words with all that touches them.
-_UNIT = re.compile(rb"[ \t]*+(?:" + _QUOTED + rb"|" + _ENCODED_WORD + rb'|[^ \t"=]++|[^ \t])*+', re.DOTALL)
+_UNIT = re.compile(rb"[ \t]*+(?>(?:" + _QUOTED + rb"|" + _ENCODED_WORD + rb'|[^ \t"=]++|[^ \t])*)', re.DOTALL)
 _WORD = re.compile(rb"[ \t]*+[^ \t]*+")
 
 

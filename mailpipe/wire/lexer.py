@@ -39,13 +39,13 @@ class Token(NamedTuple):
 # "::" belongs to DECnet node names; a "[" that opens no literal and a ")" that closes nothing to an atom.
 _SHAPES = (
     r"[ \t\r\n]*+(?:"
-    r"(=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?=|(?:[^ \t\r\n(<>@,;:\"\[]++|::|\[(?![^\[\]\\()<>,;\r\n]*+\]))++)"
+    r"(=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?=|(?>(?:[^ \t\r\n(<>@,;:\"\[]++|::|\[(?![^\[\]\\()<>,;\r\n]*+\]))+))"
     r"|([@:]|<++|>++|,++|;++)"
     r"|%s"
     r"|(\[[^\[\]\\()<>,;\r\n]*+\])"
     r"|(.))"
 )
-_TOKEN = re.compile(_SHAPES % r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"', re.DOTALL)
+_TOKEN = re.compile(_SHAPES % r'"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"', re.DOTALL)
 # LIMIT: once one quotation mark has found no partner, none is looked for again, or each would search to the end.
 _TOKEN_WITHOUT_QUOTES = re.compile(_SHAPES % r"((?!))", re.DOTALL)
 _COMMENT_MARK = re.compile(r"[()\\]")

@@ -25,14 +25,14 @@ def look(octets: bytes) -> None:
     assert bytes(message) == octets
     for path, entity in message.walk():
         assert entity.raw == bytes(entity)
-        entity.text, entity.octets, entity.filename, entity.disposition, entity.preamble, entity.epilogue  # noqa: B018
+        entity.text, entity.octets, entity.filename, entity.disposition, entity.preamble, entity.epilogue
         for field in entity.header:
-            field.text, field.value, field.defects  # noqa: B018
+            field.text, field.value, field.defects
         if path and not entity.parts and entity.span is not None:
             changed = message.replace(path, compose.text("changed", line_end=b"\n"))
             assert changed.part(path).text == "changed"
             assert mailpipe.parse(bytes(changed)).part(path).text == "changed"
-    message.defects, message.date, message.to, message.received, message.references  # noqa: B018
+    message.defects, message.date, message.to, message.received, message.references
     try:
         written = write(message, SMTP)
     except ComposeError:
