@@ -157,7 +157,9 @@ def test_completion_answers(monkeypatch: pytest.MonkeyPatch, process: Run) -> No
 
 
 def test_completion_can_be_shown(process: Run) -> None:
-    assert "_MAILPIPE_COMPLETE" in process("--show-completion", "bash").text
+    # --show-completion asks which shell called it, and under make that is sh
+    environment = dict(os.environ, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "_MAILPIPE_COMPLETE" in process("--show-completion", "bash", env=environment).text
 
 
 def test_colours_are_for_terminals_and_no_color_is_honoured(mailpipe: Run, folder: Path) -> None:
