@@ -157,7 +157,7 @@ def external_body(kind: ContentType, body: bytes) -> ExternalBody | None:
         return None
     document = Document(body)
     stop = document.grammar.header_stop(body, 0, len(body))
-    header = Header._received(body[:stop], 0, document.grammar, DEFAULT_LIMITS.field_count)
+    header = Header._received(body, 0, stop, document.grammar, DEFAULT_LIMITS.field_count)
     rest = body[stop:]
     for line_end in (b"\r\n", b"\n", b"\r"):
         if rest.startswith(line_end):

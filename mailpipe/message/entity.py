@@ -166,8 +166,11 @@ class Entity(Node):
         if header is None:
             document = self._document
             assert document is not None
-            block = scan_header(self)
-            header = self._header = Header._received(block, self._start, document.grammar, document.limits.field_count)
+            if self._header_stop < 0:
+                scan_header(self)
+            header = self._header = Header._received(
+                document.octets, self._start, self._header_stop, document.grammar, document.limits.field_count
+            )
         return header
 
     def value_of(self, name: str) -> FieldValue | None:

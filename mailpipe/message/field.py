@@ -21,6 +21,7 @@ from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START
 from mailpipe.wire.folding import fold
 
+_PLAIN = re.compile(r"[!-<>-~](?:[!-<>-~]| (?! ))*(?<! )|[!-<>-~]", re.ASCII)
 _NAME = re.compile(r"[!-9;-~]{1,900}")
 
 
@@ -57,6 +58,9 @@ class Field:
         """
         if not _NAME.fullmatch(name):
             raise ComposeError(f"{name!r} is no field name (RFC 5322 section 2.2)")
+        if value.__class__ is str and len(name) + len(value) <= 76 and _PLAIN.fullmatch(value):
+            # neither an encoded word nor a fold is needed, whatever the field
+            return cls(f"{name}: {value}".encode("ascii") + line_end)
         if isinstance(value, FieldValue):
             body = value.render() if hasattr(value, "render") else render(name, str(value))
         elif isinstance(value, str):

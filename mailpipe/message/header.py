@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
 from mailpipe.message.field import Field, body_of, fields_of
-from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
+from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Buffer, Grammar
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
 _SEARCHES = 6
@@ -34,46 +34,73 @@ class Header:
     """Ordered, case-insensitive, multi-valued. Frozen: `with_…` and `without` give new ones."""
 
     __slots__ = (
-        "_block", "_clean", "_fields", "_grammar", "_index", "_limit", "_prefix", "_raws", "_searches", "_start",
+        "_begin", "_clean", "_end", "_fields", "_grammar", "_index", "_limit", "_octets", "_offset", "_prefix", "_raws",
+        "_searches",
     )  # fmt: skip
 
+    _prefix: bytes  # an mbox line before the fields
+    _octets: Buffer | None  # what the block is a span of; None: made of fields
+    _begin: int
+    _end: int
+    _offset: int | None  # of the block in the parsed source
+    _raws: list[bytes] | None  # None: not cut yet
+    _fields: list[Field] | None
+    _index: dict[str, list[int]] | None
+    _clean: bool | None
+    _grammar: Grammar
+    _limit: int
+    _searches: int
+
     def __init__(self, fields: Iterable[Field] = ()) -> None:
-        self._prefix = b""
-        self._clean: bool | None = None
-        self._fields: list[Field] | None = list(fields)
-        self._raws: list[bytes] | None = [field.raw for field in self._fields]
-        self._block: bytes | None = None
-        self._start: int | None = None
-        self._grammar: Grammar = LF_GRAMMAR
-        self._index: dict[str, list[int]] | None = None
-        self._searches = self._limit = 0
+        made = list(fields)
+        self._set(b"", None, 0, 0, None, LF_GRAMMAR, 0)
+        self._fields, self._raws = made, [field.raw for field in made]
+
+    def _set(
+        self,
+        prefix: bytes,
+        octets: Buffer | None,
+        begin: int,
+        end: int,
+        offset: int | None,
+        grammar: Grammar,
+        limit: int,
+    ) -> None:
+        self._prefix, self._octets, self._begin, self._end, self._offset = prefix, octets, begin, end, offset
+        self._raws = self._fields = self._index = self._clean = None
+        self._grammar, self._limit, self._searches = grammar, limit, 0
 
     @classmethod
-    def _received(cls, block: bytes, start: int, grammar: Grammar, limit: int) -> "Header":
-        header = cls.__new__(cls)
-        header._prefix, header._clean = b"", None
-        if block[:5] == b"From " or block[:6] == b">From ":  # an mbox separator (RFC 4155) is no field, but it is kept
-            line = block.find(grammar.line_end) + 1 or len(block)
-            header._prefix, block, start = block[:line], block[line:], start + line
-        header._block, header._start, header._grammar = block, start, grammar
-        header._fields = header._raws = header._index = None
-        header._searches, header._limit = 0, limit
+    def _received(cls, octets: Buffer, begin: int, end: int, grammar: Grammar, limit: int) -> "Header":
+        """A header that is a span of what was parsed."""
+        header, prefix = cls.__new__(cls), b""
+        if octets[begin : begin + 5] == b"From " or octets[begin : begin + 6] == b">From ":
+            # an mbox separator (RFC 4155) is no field, but it is kept
+            line = octets.find(grammar.line_end, begin, end) + 1 or end
+            prefix, begin = octets[begin:line], line
+        header._set(prefix, octets, begin, end, begin, grammar, limit)
+        return header
+
+    def _of_block(self, block: bytes) -> "Header":
+        header = Header.__new__(Header)
+        header._set(self._prefix, block, 0, len(block), None, self._grammar, self._limit)
         return header
 
     def _of_raws(self, raws: list[bytes]) -> "Header":
         header = Header.__new__(Header)
-        header._prefix, header._clean = self._prefix, None
-        header._block = header._fields = header._start = header._index = None
-        header._raws, header._grammar = raws, LF_GRAMMAR
-        header._searches = header._limit = 0
+        header._set(self._prefix, None, 0, 0, None, LF_GRAMMAR, 0)
+        header._raws = raws
         return header
+
+    @property
+    def _block(self) -> bytes:
+        return b"".join(self._raws or ()) if self._octets is None else self._octets[self._begin : self._end]
 
     # -- the parts
 
     def _cut(self) -> list[bytes]:
         """The raw fields."""
         if self._raws is None:
-            assert self._block is not None
             raws = self._grammar.cut(self._block)
             if len(raws) > self._limit:  # LIMIT: a million fields of three octets; the rest stays one raw field
                 raws[self._limit :] = [b"".join(raws[self._limit :])]
@@ -88,7 +115,10 @@ class Header:
     def _is_clean(self) -> bool:
         """Whether every line belongs to a field."""
         if self._clean is None:
-            self._clean = all(map(FIELD_START.match, self._cut()))
+            if self._octets is None:
+                self._clean = all(map(FIELD_START.match, self._cut()))
+            else:
+                self._clean = self._grammar.is_clean(self._block)
         return self._clean
 
     @property
@@ -98,7 +128,7 @@ class Header:
 
     def _all(self) -> list[Field]:
         if self._fields is None:
-            self._fields = fields_of(self._cut(), self._start)
+            self._fields = fields_of(self._cut(), self._offset)
         return self._fields
 
     def _places(self) -> dict[str, list[int]]:
@@ -130,21 +160,27 @@ class Header:
 
     def _search(self, name: str) -> Field | None:
         """The first field of that name in a block that has not been cut."""
-        start, stop = self._place(name)
+        block = self._block
+        start, stop = self._place(name, block, block.lower())
         if start < 0:
             return None
-        assert self._block is not None
-        return Field(self._block[start:stop], None if self._start is None else self._start + start)
+        return Field(block[start:stop], None if self._offset is None else self._offset + start)
 
-    def _place(self, name: str) -> tuple[int, int]:
-        """Where in the block the first field of that name begins and ends; (-1, -1) where there is none."""
-        block, line_end = self._block, self._grammar.line_end
-        assert block is not None
-        wanted = _NEEDLES.get(name) or _needle(name)
-        lower, size = block.lower(), len(wanted)
-        start = 0
-        if not lower.startswith(wanted) and (start := lower.find(line_end + wanted) + 1) == 0:
-            return -1, -1
+    def _place(self, name: str, block: bytes, lower: bytes, after: int = 0) -> tuple[int, int]:
+        """Where in the block a field of that name begins and ends; (-1, -1) where there is none.
+
+        Args:
+            name: its name.
+            block: the whole block.
+            lower: the same in lower case.
+            after: the end of a field that it must stand behind; 0 for the first.
+        """
+        line_end, wanted = self._grammar.line_end, _NEEDLES.get(name) or _needle(name)
+        start, size = 0, len(wanted)
+        if after or not lower.startswith(wanted):
+            start = lower.find(line_end + wanted, max(after - 1, 0)) + 1
+            if start == 0:
+                return -1, -1
         while True:
             colon = start + size
             follower = lower[colon : colon + 1]
@@ -165,8 +201,9 @@ class Header:
         """The body of the first field of that name, unfolded; None where there is none."""
         if self._raws is None and self._searches < _SEARCHES:
             self._searches += 1
-            start, stop = self._place(name)
-            return None if start < 0 else body_of(self._block[start:stop])  # type: ignore[index]
+            block = self._block
+            start, stop = self._place(name, block, block.lower())
+            return None if start < 0 else body_of(block[start:stop])
         field = self.first(name)
         return None if field is None else field.body
 
@@ -221,6 +258,12 @@ class Header:
             ComposeError: see `Field.compose`.
         """
         made = Field.compose(name, value, self.line_end).raw
+        if self._raws is None:
+            block = self._block
+            lower = block.lower()
+            start, stop = self._place(name, block, lower)
+            if start >= 0 and self._place(name, block, lower, stop)[0] < 0:
+                return self._of_block(block[:start] + made + block[stop:])
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
         if not places:
@@ -299,14 +342,14 @@ class Header:
     @property
     def line_end(self) -> bytes:
         """What ends the lines of this header: CRLF, LF or CR; CRLF where there are none."""
-        raw = self._block if self._block is not None else (self._cut() or [b""])[0]
+        raw = self._block if self._raws is None else (self._raws or [b""])[0]
         stop = raw.find(b"\n")
         if stop < 0:
             return b"\r" if b"\r" in raw else b"\r\n"
         return b"\r\n" if raw[stop - 1 : stop] == b"\r" else b"\n"
 
     def __bytes__(self) -> bytes:
-        return self._prefix + (self._block if self._block is not None else b"".join(self._cut()))
+        return self._prefix + self._block
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and bytes(self) == bytes(other)

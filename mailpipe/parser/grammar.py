@@ -28,6 +28,7 @@ class Grammar:
         line_end: the octet that ends every line.
         empty_line: the end of the last line before an empty one.
         part_stop: the same, or the end of a line before one that may be a delimiter.
+        odd_line: the end of a line before one that is neither a field nor folded.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
     """
@@ -35,6 +36,7 @@ class Grammar:
     line_end: bytes
     empty_line: re.Pattern[bytes]
     part_stop: re.Pattern[bytes]
+    odd_line: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
 
     def begins_empty(self, octets: bytes) -> bool:
@@ -58,6 +60,10 @@ class Grammar:
             raws.append(last)
         return raws
 
+    def is_clean(self, block: bytes) -> bool:
+        """Whether every line of a block belongs to a field."""
+        return not block or (FIELD_START.match(block) is not None and self.odd_line.search(block) is None)
+
     def fields_stop(self, octets: Buffer, start: int, bound: int) -> int:
         """Where the first line that belongs to no field begins."""
         while start < bound and FIELD_START.match(octets, start, bound):
@@ -66,7 +72,16 @@ class Grammar:
         return start
 
 
-LF_GRAMMAR = Grammar(
-    b"\n", re.compile(rb"\n(?=\r?\n)"), re.compile(rb"\n(?=\r?\n|--)"), re.compile(rb"\n(?![ \t])")
-)
-CR_GRAMMAR = Grammar(b"\r", re.compile(rb"\r(?=\r)"), re.compile(rb"\r(?=\r|--)"), re.compile(rb"\r(?![ \t])"))
+def _grammar(line_end: bytes, empty_line: bytes) -> Grammar:
+    folded = rb"(?![ \t]"
+    return Grammar(
+        line_end,
+        re.compile(line_end + rb"(?=" + empty_line + rb")"),
+        re.compile(line_end + rb"(?=" + empty_line + rb"|--)"),
+        re.compile(line_end + folded + rb"|\Z|[!-9;-~]++[ \t]*+:)"),
+        re.compile(line_end + folded + rb")"),
+    )
+
+
+LF_GRAMMAR = _grammar(b"\n", rb"\r?\n")
+CR_GRAMMAR = _grammar(b"\r", rb"\r")
