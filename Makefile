@@ -16,7 +16,7 @@ ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint lab samples docs lock clean
+.PHONY: help setup demo test lint lab bench fuzz samples docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -38,6 +38,14 @@ lint: $(READY)  ## ruff and mypy --strict
 
 lab: $(READY)  ## run the tests against a real Postfix (needs root and the package postfix)
 	@$(RUN) -m pytest -q -m lab tests/lab $(ARGS)
+
+bench: $(READY)  ## measure mailpipe beside its peers (ARGS='--real FOLDER' for real mail)
+	@sh .ci/bench $(ARGS)
+
+fuzz: $(READY)  ## look for messages that break an invariant, for minutes
+	@HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -q -n auto --timeout 1800 tests/message/test_lossless.py tests/message/test_edit.py tests/writer tests/codec tests/fields
+	@if $(RUN) -c 'import atheris' 2>/dev/null; then mkdir -p out/fuzz && $(RUN) tests/fuzz/fuzz_parse.py -max_total_time=120 out/fuzz samples/mail; \
+	else echo 'fuzz       atheris is not installed in .venv: its part is left out'; fi
 
 samples: $(READY)  ## write the sample letters again, after editing samples/scripts/letters/
 	@$(RUN) samples/scripts/make_archive.py

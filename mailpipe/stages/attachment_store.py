@@ -51,8 +51,7 @@ class AttachmentStore:
         """
         digest = hashlib.sha256(octets).hexdigest()
         if self.by_content:
-            suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a name, not of a path
-            candidates = [Path(digest[:2]) / f"{digest}{suffix.lower()}"]
+            candidates = [Path(digest[:2]) / digest]  # whatever the name: one content is one file
         else:
             candidates = [Path(name), Path(with_mark(name, digest[:12])), Path(with_mark(name, digest))]
         try:

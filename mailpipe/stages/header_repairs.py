@@ -86,7 +86,8 @@ def _join_recipients(
 
 def _renamed(field: Field, line_end: bytes) -> Field:
     """The same octets under a name that nothing reads."""
-    raw = b"X-Original-" + field.raw
+    # X-Original- would not do: X-Original-To is a trace field of Postfix
+    raw = b"X-Repaired-" + field.raw
     return Field(raw if raw.endswith((b"\n", b"\r")) else raw + line_end)
 
 

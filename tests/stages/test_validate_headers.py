@@ -26,19 +26,19 @@ BROKEN: dict[str, tuple[bytes, str, list[bytes]]] = {
     "single_fields": (
         GOOD.replace(b"Subject:", b"Subject: first\r\nTo: carol@example.net\r\nSubject:"),
         "duplicate-field",
-        [b"To: bob@example.net, carol@example.net\r\n", b"Subject: first\r\n", b"X-Original-Subject: hello\r\n"],
+        [b"To: bob@example.net, carol@example.net\r\n", b"Subject: first\r\n", b"X-Repaired-Subject: hello\r\n"],
     ),
     "date_syntax": (
         GOOD.replace(b"Mon, 23 Nov 2026 10:00:00 +0100", b"23 Nov 26 10:00 CET"),
         "obsolete-date",
-        [b"Date: Mon, 23 Nov 2026 10:00:00 ", b"X-Original-Date: 23 Nov 26 10:00 CET\r\n"],
+        [b"Date: Mon, 23 Nov 2026 10:00:00 ", b"X-Repaired-Date: 23 Nov 26 10:00 CET\r\n"],
     ),
     "address_syntax": (
         GOOD.replace(b"Ann <ann@example.org>", b"Ann ann@example.org"),
         "invalid-address",
-        [b"From: ", b"ann@example.org", b"X-Original-From: Ann ann@example.org\r\n"],
+        [b"From: ", b"ann@example.org", b"X-Repaired-From: Ann ann@example.org\r\n"],
     ),
-    "message_id": (GOOD.replace(b"<1@example.org>", b"none at all"), "invalid-message-id", [b"@mailpipe.invalid>\r\n", b"X-Original-Message-ID: none at all"]),
+    "message_id": (GOOD.replace(b"<1@example.org>", b"none at all"), "invalid-message-id", [b"@mailpipe.invalid>\r\n", b"X-Repaired-Message-ID: none at all"]),
     "line_length": (GOOD.replace(b"hello", b"word " * 300), "line-too-long", [b"Subject: word"]),
     "line_length_recommended": (GOOD.replace(b"hello", b"word " * 40), "line-over-78", [b"Subject: word"]),
     "seven_bit": (GOOD.replace(b"hello", b"h\xe9llo"), "eight-bit-header", [b"Subject: =?utf-8?"]),
@@ -47,7 +47,7 @@ BROKEN: dict[str, tuple[bytes, str, list[bytes]]] = {
     "mime_version": (GOOD.replace(b"MIME-Version: 1.0\r\n", b""), "missing-field", [b"MIME-Version: 1.0\r\n"]),
     "content_type": (
         GOOD.replace(b"text/plain\r\n", b"text/plain; charset=utf-8; charset=latin1\r\n"), "duplicate-parameter",
-        [b"Content-Type: text/plain; charset=utf-8\r\n", b"X-Original-Content-Type:"],
+        [b"Content-Type: text/plain; charset=utf-8\r\n", b"X-Repaired-Content-Type:"],
     ),
 }  # fmt: skip
 
