@@ -32,7 +32,7 @@ def replace(root: E, path: str, new: Entity) -> E:
     Raises:
         KeyError: there is nothing at that path.
     """
-    chain, old = _chain(root, path)
+    chain, old = root.chain(path)
     made: Entity = _suited(old, new)
     for owner, index in reversed(chain):
         made = _with_children(owner, {index: made})
@@ -45,7 +45,7 @@ def remove(root: E, path: str) -> E:
     Raises:
         KeyError: there is nothing at that path, or it is no part of a multipart.
     """
-    chain, _ = _chain(root, path)
+    chain, _ = root.chain(path)
     if not chain or not chain[-1][0].is_multipart:
         raise KeyError(path)
     owner, index = chain.pop()
@@ -129,30 +129,7 @@ def wrap(root: E, subtype: str) -> E:
     return type(root)._composed(header, pieces, children=(part,))
 
 
-# -- the way down
-
-
-def _chain(root: Entity, path: str) -> tuple[list[tuple[Entity, int]], Entity]:
-    """The owners from the root down to a path, each with the position of its child, and what is there."""
-    chain: list[tuple[Entity, int]] = []
-    entity = root
-    for name in path.split(".") if path else ():
-        parts = entity.parts
-        if not entity.is_multipart and parts and parts[0].is_multipart and name != "TEXT":
-            chain.append((entity, 0))
-            entity = parts[0]
-            parts = entity.parts
-        if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
-            index = int(name) - 1
-        elif not entity.is_multipart and parts and name in ("1", "TEXT"):
-            index = 0
-        elif not parts and path == "1" and entity is root and not entity.is_multipart:
-            return [], root
-        else:
-            raise KeyError(path)
-        chain.append((entity, index))
-        entity = parts[index]
-    return chain, entity
+# -- what takes the place of what
 
 
 def _suited(old: Entity, new: Entity) -> Entity:

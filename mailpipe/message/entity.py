@@ -304,20 +304,33 @@ class Entity(Node):
         Raises:
             KeyError: there is none.
         """
-        entity = self
+        return self.chain(path)[1]
+
+    def chain(self, path: str) -> tuple[list[tuple["Entity", int]], "Entity"]:
+        """What leads to a path of `walk`, each entity with the position of its child, and what is there.
+
+        Raises:
+            KeyError: there is nothing.
+        """
+        chain: list[tuple[Entity, int]] = []
+        entity: Entity = self
         for name in path.split(".") if path else ():
             parts = entity.parts
             if not entity.is_multipart and parts and parts[0].is_multipart and name != "TEXT":
-                entity, parts = parts[0], parts[0].parts  # the message inside has no number of its own
-            if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
-                entity = parts[int(name) - 1]
-            elif not entity.is_multipart and parts and name in ("1", "TEXT"):
+                chain.append((entity, 0))  # the message inside has no number of its own
                 entity = parts[0]
-            elif not parts and path == "1" and entity is self:
-                return self
+                parts = entity.parts
+            if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
+                index = int(name) - 1
+            elif not entity.is_multipart and parts and name in ("1", "TEXT"):
+                index = 0
+            elif path == "1" and not parts and entity is self and not entity.is_multipart:
+                break  # the body of a message that is no multipart
             else:
                 raise KeyError(path)
-        return entity
+            chain.append((entity, index))
+            entity = parts[index]
+        return chain, entity
 
     @property
     def preamble(self) -> bytes | None:
