@@ -139,7 +139,8 @@ class Workers:
         except MailpipeError as error:
             # what is under way is brought to its end all the same
             self._source_trouble = error
-        while not self._trouble and (self._gathered or self._again):
+        # a worker may still die when everything is given out, and what it had in hand is given out again
+        while not self._trouble and (self._gathered or self._again or self._is_busy):
             self._give_out()
             while not self._again and self._is_busy:
                 self._listen()

@@ -83,6 +83,16 @@ def test_a_mail_that_kills_two_workers_is_deferred_alone(folder, journal):
     assert report.exit_code == 75 and delivered(folder) == 11
 
 
+@pytest.mark.parametrize("mails", [1, 2])
+def test_the_last_mail_is_not_forgotten_when_its_worker_dies(folder, mails):
+    separator = b"From ann@"
+    kept = (folder / "archive.mbox").read_bytes().split(separator)[1 : mails + 1]
+    (folder / "archive.mbox").write_bytes(b"".join(separator + mail for mail in kept))
+    report = run(folder, f"stage.1.killer='mail {mails - 1}'", "run.journal=false")
+    assert (report.endings[Ending.DELIVERED], report.endings[Ending.DEFERRED]) == (mails - 1, 1)
+    assert report.exit_code == 75
+
+
 def test_stages_fail_in_workers_as_they_do_alone(folder):
     archive = (folder / "archive.mbox").read_bytes()
     (folder / "archive.mbox").write_bytes(archive.replace(b"mail 3\n", b"raise it\n").replace(b"mail 4\n", b"drop it\n"))
