@@ -32,7 +32,7 @@ def safe_name(suggested: str | None, content_type: str = "application/octet-stre
     text = text.replace("\\", "/").rsplit("/", 1)[-1]
     text = "".join("" if unicodedata.category(one) in ("Cf", "Cs", "Co", "Cn") else one for one in text)
     text = " ".join(_UNSAFE.sub("_", text).split()).strip(" .")
-    if _RESERVED.match(text):
+    if _RESERVED.match(text) or text.startswith("-"):  # a shell would take the latter for an option
         text = f"_{text}"
     if not text:
         suffix = mimetypes.guess_extension(content_type, strict=False) or ".bin"

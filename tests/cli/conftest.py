@@ -101,6 +101,17 @@ def mailpipe(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monk
 
 
 @pytest.fixture
+def terminal() -> None:
+    """The test needs a pseudo-terminal, which a bare container has not."""
+    try:
+        ours, theirs = os.openpty()
+    except OSError as error:
+        pytest.skip(f"no pseudo-terminal: {error}")
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.fixture
 def process() -> Callable[..., Ended]:
     """Run a command line in a process of its own."""
 

@@ -134,7 +134,7 @@ def test_ctrl_c_ends_in_good_order_with_130(folder: Path) -> None:
     assert len(list((folder / "out" / "new").iterdir())) == 1
 
 
-def test_a_bar_is_drawn_on_a_terminal_alone(folder: Path) -> None:
+def test_a_bar_is_drawn_on_a_terminal_alone(folder: Path, terminal: None) -> None:
     pipeline(folder, 'use = "discard"')
     code = (
         "import os, pty, sys; pty.spawn([sys.executable, '-m', 'mailpipe', 'run', 'p.toml'],"

@@ -82,7 +82,7 @@ def test_a_message_of_very_many_parts_is_cut_short(mailpipe: Run, folder: Path) 
     assert "999 text/plain" in out and "and more parts" in out and "1001 text/plain" not in out
 
 
-def test_a_terminal_shows_colours_but_no_escapes_of_the_message(folder: Path) -> None:
+def test_a_terminal_shows_colours_but_no_escapes_of_the_message(folder: Path, terminal: None) -> None:
     code = (
         "import pty, sys; pty.spawn([sys.executable, '-m', 'mailpipe', 'show', 'multipart.eml'],"
         " lambda fd: __import__('os').read(fd, 65536))"

@@ -168,7 +168,7 @@ def test_a_note_that_cannot_be_filled_is_refused_at_once(tmp_path: Path, stage) 
     ("suggested", "expected"),
     [
         ("../../etc/passwd", "passwd"), ("C:\\TEMP\\a.png", "a.png"), ("/", "attachment.bin"), ("", "attachment.bin"), (None, "attachment.bin"),
-        ("..", "attachment.bin"), (".hidden", "hidden"), ("a\0b\x1b[31m.txt", "a_b_[31m.txt"), ("con.txt", "_con.txt"), ("gpj.\u202eexe", "gpj.exe"),
+        ("..", "attachment.bin"), (".hidden", "hidden"), ("a\0b\x1b[31m.txt", "a_b_[31m.txt"), ("con.txt", "_con.txt"), ("-rf", "_-rf"), ("gpj.\u202eexe", "gpj.exe"),
         ("  spaced   name .txt ", "spaced name .txt"), ("x" * 300 + ".pdf", "x" * 196 + ".pdf"), ("é" * 300, "é" * 100), ("a:b*c?.txt", "a_b_c_.txt"),
     ],
 )  # fmt: skip
@@ -181,7 +181,7 @@ def test_any_name_is_one_plain_file_name(suggested: str) -> None:
     name = safe_name(suggested)
     assert name
     assert name not in (".", "..")
-    assert not name.startswith(".")
+    assert not name.startswith((".", "-"))
     assert "/" not in name
     assert "\0" not in name
     assert len(name.encode()) <= 255
