@@ -100,6 +100,11 @@ def _character(number: int) -> str:
     return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else "\ufffd"
 
 
+def _first_address(*recipients: TypedText | None) -> str:
+    """The first address that there is, or ""."""
+    return next((one.address for one in recipients if one is not None and one.address), "")
+
+
 @dataclass(frozen=True, slots=True)
 class RecipientReport:
     """What became of a message for one recipient (RFC 3464 section 2.3).
@@ -130,10 +135,7 @@ class RecipientReport:
     @property
     def address(self) -> str:
         """The address by which the sender knows the recipient: the original one, else the final one; or ""."""
-        for recipient in (self.original_recipient, self.final_recipient):
-            if recipient is not None and recipient.address:
-                return recipient.address
-        return ""
+        return _first_address(self.original_recipient, self.final_recipient)
 
     @property
     def is_permanent(self) -> bool:
@@ -228,10 +230,7 @@ class DispositionNotification:
     @property
     def address(self) -> str:
         """Whose copy it is about: the original address, else the final one; or ""."""
-        for recipient in (self.original_recipient, self.final_recipient):
-            if recipient is not None and recipient.address:
-                return recipient.address
-        return ""
+        return _first_address(self.original_recipient, self.final_recipient)
 
     @property
     def is_automatic(self) -> bool:

@@ -29,6 +29,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from mailpipe.durable import sync_directory, write_all
 from mailpipe.errors import EX_TEMPFAIL, ConfigError, OutputError
 from mailpipe.pipeline.mail import Origin
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome
@@ -253,11 +254,7 @@ class Journal:
         begun = datetime.now(UTC).isoformat(timespec="seconds")
         self._write(_line({"mailpipe_journal": VERSION, "settings": dict(settings), "begun": begun}))
         self.sync()
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_directory(self.path.parent)
 
     def _read(self, line: bytes) -> None:
         """Take in one line; one that makes no sense was cut short and says nothing."""
@@ -369,10 +366,8 @@ class Journal:
         self._waiting, self._synced = 0, time.monotonic()
 
     def _write(self, line: bytes) -> None:
-        left = memoryview(line)
         try:
-            while left:
-                left = left[os.write(self._descriptor, left) :]
+            write_all(self._descriptor, line)
         except OSError as error:
             raise OutputError.from_os(str(self.path), error) from error
 

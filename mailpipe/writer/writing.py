@@ -24,26 +24,9 @@ def write(entity: Entity, policy: WritePolicy) -> bytes:
             address that the peer cannot take (5.6.7).
     """
     octets = entity.raw
-    if not fits(octets, policy):
+    if not downgrade.is_line_safe(octets, policy):
         octets = downgrade.downgrade(entity, policy).raw
     return octets if policy.line_end is None else with_line_ends(octets, policy.line_end)
-
-
-def fits(octets: bytes, policy: WritePolicy) -> bool:
-    """Whether nothing but line ends would have to change."""
-    if policy.encoding == "binary":
-        return True
-    if policy.encoding == "7bit" and not octets.isascii():
-        return False
-    if b"\0" in octets or downgrade.longest_line(octets) > policy.line_length:
-        return False
-    return not _has_bare_cr(octets)
-
-
-def _has_bare_cr(octets: bytes) -> bool:
-    returns = octets.count(b"\r")
-    # lines that all end with CR alone are lines, see mailpipe.parser.grammar
-    return returns > 0 and octets.count(b"\r\n") != returns and b"\n" in octets
 
 
 def with_line_ends(octets: bytes, line_end: bytes) -> bytes:
