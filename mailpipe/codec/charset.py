@@ -35,7 +35,15 @@ _ISO_8859_2_LETTER = re.compile(rb"[A-Za-z\xc0-\xff][\xb1\xb6\xbb\xbc][A-Za-z\xc
 _MIXED_WORD = re.compile("[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]")
 _C1 = bytes(range(0x80, 0xA0))
 # windows-1252 as WHATWG reads it: the five octets that it leaves undefined are C1 controls.
-_C1_TEXT = {octet: bytes([octet]).decode("cp1252", "ignore") or chr(octet) for octet in _C1}
+_WINDOWS = "".join(bytes([octet]).decode("cp1252", "ignore") or chr(octet) for octet in range(256))
+# Octets that are the same character in every charset of _LATIN and in windows-1252's relatives, and how to tell
+# whether two octets above 127 follow each other, as they do in every other script.
+_AGREED = bytes(
+    octet
+    for octet in range(256)
+    if {bytes([octet]).decode(codec, "replace") for codec in _LATIN[:-1]} == {_WINDOWS[octet]}
+)
+_SHADOW = bytes(0x20 if octet < 0x80 else 0x80 for octet in range(256))
 _BOMS = (
     (b"\xef\xbb\xbf", "utf_8_sig"),
     (b"\xff\xfe\0\0", "utf_32"),
@@ -197,11 +205,9 @@ def _declared_name(label: str, codec: str) -> str:
 def _declared(octets: bytes, label: str, codec: str) -> DecodedText:
     """Decode by the declared codec or a superset of it; raises UnicodeError where none fits."""
     if codec == "cp1252":
-        is_latin_1 = len(octets.translate(None, _C1)) == len(octets)
-        text = octets.decode("latin-1")
-        if is_latin_1:
-            return _quick(text, _declared_name(label, codec), "declared")
-        return DecodedText(text.translate(_C1_TEXT), "windows-1252", "declared")
+        if len(octets.translate(None, _C1)) == len(octets):
+            return _quick(octets.decode("latin-1"), _declared_name(label, codec), "declared")
+        return DecodedText(_windows(octets), "windows-1252", "declared")
     if codec == "utf_8":
         text = octets.decode("utf-8")
         return _quick(text.removeprefix("\ufeff"), _declared_name(label, codec), "declared")
@@ -216,6 +222,10 @@ def _declared(octets: bytes, label: str, codec: str) -> DecodedText:
     if codec != "iso2022_jp":
         raise UnicodeError
     return DecodedText(_by_jis_blocks(octets), _declared_name(label, codec), "declared")
+
+
+def _windows(octets: bytes) -> str:
+    return codecs.charmap_decode(octets, "strict", _WINDOWS)[0]
 
 
 def _by_width(octets: bytes, codec: str) -> str:
@@ -325,13 +335,16 @@ def _undeclared(octets: bytes, defects: tuple[Defect, ...], may_detect: bool) ->
     if found is not None:
         codec, text = found
         return DecodedText(text, mime_name(codec), "detected", False, guessed)
-    return DecodedText(octets.decode("latin-1").translate(_C1_TEXT), "windows-1252", "fallback", False, guessed)
+    return DecodedText(_windows(octets), "windows-1252", "fallback", False, guessed)
 
 
 def _detect(octets: bytes, first: int) -> tuple[str, str] | None:
     """Codec and text by frequency, asked of a few thousand octets; None where nothing fits."""
     start = max(0, min(first - _SAMPLE // 4, len(octets) - _SAMPLE))
     sample = octets[start : start + _SAMPLE]
+    if not sample.translate(None, _AGREED) and b"\x80\x80" not in sample.translate(_SHADOW):
+        # single letters and signs among ASCII: Western Europe, whichever of its charsets it is
+        return "cp1252", _windows(octets)
     high = _HIGH.findall(sample)
     for codec in (_japanese(sample), _guess(sample, ()), "cp1252"):
         if codec is None:

@@ -24,6 +24,8 @@ _STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 _SOFT_BARE_CR = re.compile(rb"=[ \t]*+\r(?!\n)")
 # A CR that stands alone or has a blank before it: a literal first character, so that the search is a memchr.
 _ODD_CR = re.compile(rb"\r(?:(?!\n)|(?<=[ \t]\r))")
+_BARE_CR_BEHIND_SIGN = re.compile(rb"\r(?!\n)(?<=[= \t]\r)")
+_BLANK_BEFORE_CRLF = re.compile(rb"\r(?=\n)(?<=[ \t]\r)")
 _SOFT = re.compile(rb"=[ \t]*+(?:\r|\n|\Z)")
 _SOFT_BLANKS = re.compile(rb"=[ \t]++\n")
 _LONG_FROM = re.compile(rb"^From (?=[^\n]{70})", re.MULTILINE)
@@ -50,8 +52,10 @@ def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) ->
     encoded = octets
     if has_cr:
         if _ODD_CR.search(encoded):
-            encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
-            encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
+            if _BARE_CR_BEHIND_SIGN.search(encoded):
+                encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
+            if _BLANK_BEFORE_CRLF.search(encoded):
+                encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
     elif b" \n" in encoded or (b"\t" in encoded and b"\t\n" in encoded):
         encoded = b"\n".join([line.rstrip(b" \t") for line in encoded.split(b"\n")])
     if encoded[-1:] in (b" ", b"\t"):
