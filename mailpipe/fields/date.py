@@ -24,7 +24,7 @@ Moment = datetime
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
-_ORDINARY_MONTHS = {name.capitalize().encode(): number for name, number in _MONTHS.items()}
+_ORDINARY_MONTHS = {name.capitalize(): f"{number:02}" for name, number in _MONTHS.items()}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ZONE_HOURS = {
     **dict.fromkeys(("ut", "utc", "gmt", "z", "wet"), 0.0),
@@ -35,12 +35,14 @@ _ZONE_HOURS = {
     "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3, "msd": 4, "jst": 9, "kst": 9, "nzst": 12, "nzdt": 13,
 }  # fmt: skip
 
-_W = rb"[ \t\r\n]++"
-_ORDINARY = re.compile(
-    rb"[ \t\r\n]*+(?:[A-Z][a-z][a-z],%b)?(\d\d?)%b([A-Z][a-z][a-z])%b([12]\d\d\d)%b(\d\d):(\d\d):(\d\d)%b"
-    rb"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?>(?:%b\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z" % (_W, _W, _W, _W, _W, _W)
+_W = r"[ \t\r\n]++"
+ORDINARY = (
+    rf"[ \t\r\n]*+(?:[A-Z][a-z][a-z],{_W})?(\d\d?){_W}([A-Z][a-z][a-z]){_W}([12]\d\d\d){_W}(\d\d:\d\d:\d\d){_W}"
+    r"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?>(?:[ \t\r\n]++\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z"
 )
-_ZONES: dict[bytes, tuple[timezone, str, tuple[Defect, ...]]] = {}
+"""The pattern of nearly every date, to the end of a body: day, month, year, clock and zone are its groups."""
+_ORDINARY = re.compile(ORDINARY)
+_ZONES: dict[str, tuple[str, tuple[Defect, ...]]] = {}  # as written → as ISO 8601 has it, what is wrong with it
 _PIECE = re.compile(
     r"(?P<iso>\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"
     r"|(?P<dashed>\d{1,2}[-/]\d{1,2}[-/]\d{4}|\d{1,2}\.\d{1,2}\.\d{4})(?!\d)"
@@ -99,33 +101,24 @@ def parse(body: bytes) -> DateTime:
     Args:
         body: what follows the colon, folded or not.
     """
-    found = _ORDINARY.match(body)
+    found = _ORDINARY.match(body.decode("latin-1"))
     if found is not None:
-        day, month, year, hour, minute, second, zone = found.groups()
-        try:
-            where, name, defects = _ZONES[zone]
-            return _make(
-                datetime(int(year), _ORDINARY_MONTHS[month], int(day), int(hour), int(minute), int(second), 0, where),
-                name,
-                defects,
-            )
-        except (KeyError, ValueError):
-            pass  # a zone not met before, a leap second, the 31st of June
+        day, month, year, clock, zone = found.groups()
+        moment = ordinary_moment(day, month, year, clock, zone)
+        if moment is not None:
+            return _make(moment, zone, _ZONES[zone][1])
     return _parse_any(body)
 
 
-def moment_at(body: bytes, start: int) -> datetime | None:
-    """The moment that the end of a body names, from an offset on; None where it names none."""
-    found = _ORDINARY.match(body, start)
-    if found is not None:
-        day, month, year, hour, minute, second, zone = found.groups()
-        try:
-            return datetime(
-                int(year), _ORDINARY_MONTHS[month], int(day), int(hour), int(minute), int(second), 0, _ZONES[zone][0]
-            )
-        except (KeyError, ValueError):
-            pass  # as in `parse`
-    return _parse_any(body[start:]).datetime
+def ordinary_moment(day: str, month: str, year: str, clock: str, zone: str) -> datetime | None:
+    """What the groups of `ORDINARY` name; None where that takes more thought: a leap second, the 31st of June."""
+    try:
+        offset = _ZONES[zone][0] if zone in _ZONES else _remember_zone(zone)
+        return datetime.fromisoformat(
+            f"{year}-{_ORDINARY_MONTHS[month]}-{day if len(day) == 2 else '0' + day}T{clock}{offset}"
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def read_moment(text: str) -> datetime | None:
@@ -133,11 +126,15 @@ def read_moment(text: str) -> datetime | None:
     return parse(text.encode("utf-8", "replace")).datetime
 
 
-def _remember_zone(zone: str, offset: timedelta) -> timezone:
-    octets = zone.encode("ascii")
-    if octets not in _ZONES and len(_ZONES) < 1000:
-        _ZONES[octets] = (timezone(offset) if offset else UTC, zone, _zone_defects(zone))
-    return timezone(offset) if offset else UTC
+def _remember_zone(zone: str) -> str:
+    """A zone as ISO 8601 has it; raises ValueError where nobody knows."""
+    offset = _offset(zone)
+    if offset is None:
+        raise ValueError(zone)
+    iso = f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}"
+    if len(_ZONES) < 4000:  # as many as there are four digits and a sign
+        _ZONES[zone] = (iso, _zone_defects(zone))
+    return iso
 
 
 def _zone_defects(zone: str) -> tuple[Defect, ...]:
@@ -297,7 +294,7 @@ def _moment(year: int, month: int, day: int, pieces: _Pieces, is_short: bool) ->
     zone = pieces.zone
     offset = _offset(zone)
     is_obsolete = pieces.is_obsolete or is_short
-    where = _remember_zone(zone, offset) if offset is not None else UTC
+    where = timezone(offset) if offset else UTC
     try:
         # A leap second is the first of the next minute to a datetime.
         moment = datetime(year, month, day, hour, minute, min(second, 59) if second <= 60 else second, 0, where)

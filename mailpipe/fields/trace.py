@@ -12,28 +12,32 @@ Never here: judgement of a route.
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.fields import address, date
 from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
-_W = r"[ \t\r\n]++"
-_COMMENT = r"\(([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*))\)"
-_Z = r"[ \t\r\n]*+"
-_SIGN = r"[^ \t\r\n;()<>\"]"
+_SIGN = r"[^ ;()<>\"]"
 _HOST = rf"({_SIGN}++)"
-_MORE = r"((?>(?:[ \t\r\n]*+\([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*)\))*))"
-_ORDINARY = re.compile(
-    rf"{_Z}(?:{_COMMENT})?{_Z}"
-    rf"(?:from{_W}({_SIGN}++(?>(?:{_W}(?!by\b|\[){_SIGN}++)*))?{_Z}(?:(\[[0-9A-Fa-f:.]++\])|{_COMMENT})?{_MORE}{_Z})?"
-    rf"(?:by{_W}{_HOST}{_Z}(?:{_COMMENT})?{_MORE}{_Z})?"
-    rf"(?:via{_W}{_HOST}{_Z})?"
-    rf"(?:with{_W}({_SIGN}++(?>(?:{_W}(?!(?:id|for|via|as)\b){_SIGN}++)*)){_MORE}{_Z})?"
-    rf"(?:id{_W}<?{_HOST}>?{_MORE}{_Z})?"
-    rf"(?:for{_W}<?{_HOST}>?{_MORE}{_Z})?;"
+_INSIDE = r"\(([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*))\)"
+_COMMENT = r"\([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*)\)"
+_RUN = rf"(?>(?: *+{_COMMENT})*)"
+_COMMENTS = rf"{_RUN} *+"
+# An ordinary hop is cut before its identifier: what hosts write about themselves comes again and again.
+_HEAD = re.compile(
+    rf" *+(?:{_COMMENT} *+)?"
+    rf"(?:from ++({_SIGN}++(?>(?: ++(?!by\b|\[){_SIGN}++)*))? *+(?:(\[[0-9A-Fa-f:.]++\])|{_INSIDE})?{_COMMENTS})?"
+    rf"(?:by ++{_HOST} *+(?:{_INSIDE})?{_COMMENTS})?"
+    rf"(?:via ++{_HOST} *+)?"
+    rf"(?:with ++({_SIGN}++(?>(?: ++(?!(?:id|for|via|as)\b){_SIGN}++)*)){_COMMENTS})?"
+    rf"(?:for ++<?{_HOST}>?{_COMMENTS})?"
 )
-_EVERY_COMMENT = re.compile(_COMMENT)
+_TAIL = re.compile(
+    rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;(?:{date.ORDINARY})?"
+)
+_EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
 _LATE_DATE = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d")
@@ -144,32 +148,61 @@ def parse_received(body: bytes) -> Received:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         return _parse_any(body)
-    found = _ORDINARY.match(text)
-    if found is None:
+    if "\t" in text:
+        text = text.replace("\t", " ")
+    if "\n" in text:
+        text = text.replace("\r", "").replace("\n", "")
+    cut = text.find(" id ")
+    tail = _TAIL.match(text, cut if cut >= 0 else text.rfind(";"))
+    head = None
+    if tail is not None:
+        cut = tail.start()
+        head = _head(text[:cut]) if cut < _REPEATED else _read_head(text[:cut])
+    if head is None or tail is None:
         return _parse_any(body)
-    (
-        first, from_, literal, from_comment, more_1, by, by_comment, more_2, via, with_, more_3, id_, more_4,
-        for_, more_5,
-    ) = found.groups()  # fmt: skip
-    moment = date.moment_at(body, found.end())
-    comments: tuple[str, ...] = ()
-    if first or more_1 or more_2 or more_3 or more_4 or more_5:
-        every = " ".join([piece for piece in (more_1, more_2, more_3, more_4, more_5) if piece])
-        found_comments = ([first] if first else []) + _EVERY_COMMENT.findall(every)
-        comments = tuple([" ".join(each.split()) for each in found_comments])
-    if from_comment is not None and "\n" in from_comment:
-        from_comment = " ".join(from_comment.split())
-    if with_ is not None and "\n" in with_:
-        with_ = " ".join(with_.split())
-    if from_ is not None and "\n" in from_:
-        from_ = " ".join(from_.split())
-    defects: tuple[Defect, ...] = ()
+    from_, from_comment, by, by_comment, via, with_, for_, comments = head
+    id_, more, own_for, rest, day, month, year, clock, zone = tail.groups()
+    moment = None if zone is None else date.ordinary_moment(day, month, year, clock, zone)
     if moment is None:
-        defects = (Defect("invalid-received", found.end(), "it has no date"),)
-    return _make(
-        from_, literal or from_comment, by, by_comment, via, with_, id_, for_, comments,
-        moment, defects,
-    )  # fmt: skip
+        stop = text.index(";", tail.end(4) if rest is not None else tail.end(2) if id_ is not None else cut) + 1
+        moment = date.read_moment(text[stop:])
+        if moment is None:
+            defects = (Defect("invalid-received", stop, "it has no date"),)
+            return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, None, defects)
+    if more or rest:
+        comments += _comments(f"{more} {rest}")
+    return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, moment, ())
+
+
+def _comments(text: str) -> tuple[str, ...]:
+    return tuple([" ".join(each.split()) for each in _EVERY_COMMENT.findall(text)])
+
+
+_Head = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None, tuple[str, ...]]
+_REPEATED = 300  # LIMIT: octets of a head that is remembered
+
+
+def _read_head(text: str) -> _Head | None:
+    """From, its comment, by, its comment, via, with, for, the other comments; None where it takes more thought."""
+    found = _HEAD.fullmatch(text)
+    if found is None:
+        return None
+    from_, literal, from_comment, by, by_comment, via, with_, for_ = found.groups()
+    comments: tuple[str, ...] = ()
+    if text.count("(") > (from_comment is not None) + (by_comment is not None):
+        every = _EVERY_COMMENT.findall(text)
+        for known in (from_comment, by_comment):
+            if known is not None:
+                every.remove(known)
+        comments = tuple([" ".join(each.split()) for each in every])
+    return _plain(from_), literal or _plain(from_comment), by, _plain(by_comment), via, _plain(with_), for_, comments
+
+
+def _plain(text: str | None) -> str | None:
+    return " ".join(text.split()) if text is not None and "  " in text else text
+
+
+_head = lru_cache(1024)(_read_head)
 
 
 def _parse_any(body: bytes) -> Received:

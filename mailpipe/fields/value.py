@@ -63,26 +63,19 @@ def quick_maker(kind: type[Value]) -> Callable[..., Value]:
     twin of the same layout and then names it `kind`; the result cannot be told from one made by `kind(...)`.
 
     Args:
-        kind: a frozen, slotted dataclass; its arguments go by position.
+        kind: a frozen, slotted dataclass; its arguments go by position, all of them.
     """
-    columns = [
-        (column.name, column.type, field(default=column.default))
-        if column.default is not dataclasses.MISSING
-        else (column.name, column.type, field())
-        for column in dataclasses.fields(kind)  # type: ignore[arg-type]
-    ]
+    names = [column.name for column in dataclasses.fields(kind)]  # type: ignore[arg-type]
     twin: Any = dataclasses.make_dataclass(
-        f"_{kind.__name__}", columns, bases=kind.__bases__, slots=True, eq=False, repr=False
-    )
-
+        f"_{kind.__name__}", [(name, object) for name in names], bases=kind.__bases__, slots=True, init=False,
+        eq=False, repr=False,
+    )  # fmt: skip
     twin.__abstractmethods__ = frozenset()  # the twin of a Mapping has no methods, and needs none
-
-    def make(*values: Any) -> Value:
-        made = twin(*values)
-        made.__class__ = kind
-        return made  # type: ignore[no-any-return]
-
-    return make
+    lines = [f"def make({', '.join(names)}):", " made = new(twin)", *(f" made.{name} = {name}" for name in names)]
+    space = {"new": object.__new__, "twin": twin, "kind": kind}
+    # written out as dataclasses writes its own constructors: a loop over the names would take twice the time
+    exec("\n".join([*lines, " made.__class__ = kind", " return made"]), space)  # noqa: S102
+    return space["make"]  # type: ignore[return-value]
 
 
 def read_text(body: bytes, defects: list[Defect] | None = None) -> str:
