@@ -8,6 +8,7 @@ Never here: Content-Type and Content-Disposition, which have files of their own,
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
@@ -118,6 +119,12 @@ def parse_transfer_encoding(body: bytes) -> TokenValue:
     'quoted-printable'
     """
     return parse_token(body)
+
+
+@lru_cache(256)
+def encoding_named(body: bytes) -> str:
+    """The name of the transfer encoding alone, in lower case; "7bit" where there is none (RFC 2045 section 6.1)."""
+    return parse_token(body).text or "7bit"
 
 
 def parse_version(body: bytes) -> MimeVersion:

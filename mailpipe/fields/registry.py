@@ -11,6 +11,7 @@ Never here: how a value is read; each type's file knows.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.fields import (
@@ -27,6 +28,7 @@ from mailpipe.fields import (
     unstructured,
 )
 from mailpipe.fields.value import FieldValue, Unparsed, one_line
+from mailpipe.wire.folding import body_of
 
 Parser = Callable[[bytes], FieldValue]
 
@@ -116,6 +118,8 @@ _rows(authentication.parse_tags, authentication.TagList, _ANY, "DKIM-Signature A
 
 
 _BY_OCTETS: dict[bytes, Parser] = {}
+REMEMBERED = 120
+"""LIMIT: octets of a raw field that `read_often` should be asked for; longer ones seldom come twice."""
 
 
 def parser_of(name: bytes) -> Parser:
@@ -127,6 +131,20 @@ def parser_of(name: bytes) -> Parser:
         if len(_BY_OCTETS) < 2000 and len(name) < 80:  # a sender's inventions must not fill the memory
             _BY_OCTETS[name] = parser
     return parser
+
+
+def read(raw: bytes) -> FieldValue:
+    """The typed value of a raw field, its name, folds and line end included. Never raises."""
+    name, colon, body = raw.partition(b":")
+    parser = _BY_OCTETS.get(name) or parser_of(name)
+    if not colon:
+        return parser(body_of(raw))
+    body = body.strip(b" \t\r\n")
+    return parser(body_of(raw) if b"\n" in body or b"\r" in body else body)
+
+
+read_often = lru_cache(1024)(read)
+"""The same, remembering the last thousand: most fields of a list, a sender or a host are always the same."""
 
 
 def parse(name: str, body: bytes) -> FieldValue:
@@ -210,3 +228,4 @@ def register_field(
     _TABLE[name.lower()] = FieldKind(name, guarded, value, Occurrence(maximum, is_required))
     _PARSERS[name] = _PARSERS[name.lower()] = guarded
     _BY_OCTETS.clear()
+    read_often.cache_clear()

@@ -18,7 +18,7 @@ from mailpipe.codec import charset, transfer
 from mailpipe.codec.charset import DecodedText
 from mailpipe.defect import Defect
 from mailpipe.fields import ContentDisposition, ContentType, content_type, parse
-from mailpipe.fields.mime import parse_transfer_encoding
+from mailpipe.fields.mime import encoding_named
 from mailpipe.fields.value import FieldValue
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.message import embedded
@@ -205,8 +205,13 @@ class Entity(Node):
     @property
     def transfer_encoding(self) -> str:
         """The transfer encoding in lower case; "7bit" where none is named (RFC 2045 6.1)."""
-        body = self.header.body_of("content-transfer-encoding")
-        return "7bit" if body is None else parse_transfer_encoding(body).text or "7bit"
+        if self._document is None:
+            body = self.header.body_of("content-transfer-encoding")
+        else:
+            if self._header_stop < 0:
+                scan_header(self)
+            body = self._encoding
+        return "7bit" if body is None else encoding_named(body[:200])
 
     @property
     def content_id(self) -> str | None:

@@ -15,11 +15,11 @@ from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
 from mailpipe.fields import Text
-from mailpipe.fields.registry import parser_of
+from mailpipe.fields.registry import REMEMBERED, read, read_often
 from mailpipe.fields.rendering import render
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START
-from mailpipe.wire.folding import fold
+from mailpipe.wire.folding import body_of, fold
 
 _PLAIN = re.compile(r"[!-<>-~](?:[!-<>-~]| (?! ))*(?<! )|[!-<>-~]", re.ASCII)
 _NAME = re.compile(r"[!-9;-~]{1,900}")
@@ -104,7 +104,7 @@ class Field:
         value = self._value
         if value is None:
             raw = self.raw
-            value = self._value = parser_of(raw[: raw.find(b":")])(body_of(raw))
+            value = self._value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)
         return value
 
     @property
@@ -161,18 +161,3 @@ def fields_of(raws: list[bytes], offset: int | None) -> list[Field]:
         if offset is not None:
             offset += len(raw)
     return made
-
-
-def body_of(raw: bytes) -> bytes:
-    """The unfolded body of a raw field; the whole of a line without a colon."""
-    name, colon, body = raw.partition(b":")
-    body = (body if colon else name).strip(b" \t\r\n")
-    if b"\n" in body:
-        # only a line end before white space is a fold; a bare CR stays, it is part of the body
-        return body.replace(b"\r\n", b"").replace(b"\n", b"")
-    return body if b"\r" not in body else _unfold_cr(body)
-
-
-def _unfold_cr(body: bytes) -> bytes:
-    """Unfold a body of the CR grammar; a CR that no blank follows is not a fold."""
-    return body.replace(b"\r ", b" ").replace(b"\r\t", b"\t")

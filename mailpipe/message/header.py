@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import Field, body_of, fields_of
+from mailpipe.message.field import Field, fields_of
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Buffer, Grammar
+from mailpipe.wire.folding import body_of
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
 _SEARCHES = 6

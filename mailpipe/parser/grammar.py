@@ -27,7 +27,10 @@ class Grammar:
     Attributes:
         line_end: the octet that ends every line.
         empty_line: the end of the last line before an empty one.
-        part_stop: the same, or the end of a line before one that may be a delimiter.
+        mark: the end of a line and an empty one behind it, or and the name of Content-Type (group 1) or of
+            Content-Transfer-Encoding (group 2).
+        part_mark: the same, or the end of a line and two hyphens behind it (group 3).
+        first_mark: Content-Type or Content-Transfer-Encoding where a line begins.
         odd_line: the end of a line before one that is neither a field nor folded.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
@@ -35,7 +38,9 @@ class Grammar:
 
     line_end: bytes
     empty_line: re.Pattern[bytes]
-    part_stop: re.Pattern[bytes]
+    mark: re.Pattern[bytes]
+    part_mark: re.Pattern[bytes]
+    first_mark: re.Pattern[bytes]
     odd_line: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
 
@@ -72,16 +77,26 @@ class Grammar:
         return start
 
 
-def _grammar(line_end: bytes, empty_line: bytes) -> Grammar:
+# Behind the first letter. Spelt out, because a pattern that ignores case has no octet to jump to; and behind a set of
+# first octets, because that is one look at most lines.
+_STRUCTURE = (
+    rb"[Oo][Nn][Tt][Ee][Nn][Tt]-[Tt](?:([Yy][Pp][Ee])"
+    rb"|([Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]))[ \t]*+:"
+)
+
+
+def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar:
     folded = rb"(?![ \t]"
     return Grammar(
         line_end,
         re.compile(line_end + rb"(?=" + empty_line + rb")"),
-        re.compile(line_end + rb"(?=" + empty_line + rb"|--)"),
+        re.compile(line_end + rb"[\r\nCc](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb")"),
+        re.compile(line_end + rb"[\r\nCc-](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb"|(?<=-)(-))"),
+        re.compile(rb"[Cc]" + _STRUCTURE),
         re.compile(line_end + folded + rb"|\Z|[!-9;-~]++[ \t]*+:)"),
         re.compile(line_end + folded + rb")"),
     )
 
 
-LF_GRAMMAR = _grammar(b"\n", rb"\r?\n")
-CR_GRAMMAR = _grammar(b"\r", rb"\r")
+LF_GRAMMAR = _grammar(b"\n", rb"\r?\n", rb"(?<=\n\n)|(?<=\r)\n")
+CR_GRAMMAR = _grammar(b"\r", rb"\r", rb"(?<=\r\r)")

@@ -13,6 +13,7 @@ Rules of this file:
 Never here: the model. Nodes are places; what can be asked of them is written in `mailpipe.message`.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ MESSAGE_RFC822 = content_type.parse(b"message/rfc822")
 # RFC 2046 5.2.1, RFC 6532 3.7; message/news is the same thing by its old name (RFC 5537)
 ENCLOSING = frozenset({"message/rfc822", "message/global", "message/news"})
 _BLANKS = (b" ", b"\t")
+_FIRST_LETTERS = (b"C", b"c")
 _IDENTITY = frozenset({b"", b"7bit", b"8bit", b"binary"})
 # LIMIT: a delimiter line is a boundary (70 octets by RFC 2046 5.1.1, more in the wild) and padding.
 _LONGEST_DELIMITER = 4096
@@ -58,8 +60,8 @@ class Node:
     """The place of an entity in a document: header [start, header_stop), body [body_start, stop)."""
 
     __slots__ = (
-        "_body_start", "_children", "_content_type", "_document", "_faults", "_header", "_header_stop", "_start",
-        "_stop",
+        "_body_start", "_children", "_content_type", "_document", "_encoding", "_faults", "_header", "_header_stop",
+        "_kind", "_start", "_stop",
     )
 
     _document: Document | None  # None: composed, not read
@@ -69,6 +71,8 @@ class Node:
     _stop: int
     _children: "Sequence[Node] | None"  # None: not scanned yet, or hidden under a transfer encoding
     _content_type: ContentType | None  # None: not scanned yet
+    _kind: bytes | None  # body of Content-Type, from when the header is scanned until the type is known
+    _encoding: bytes | None  # body of Content-Transfer-Encoding, from when the header is scanned
     _faults: tuple[tuple[str, int], ...]  # structural defects: code, offset
     _header: Any  # of whoever derives from this; None until asked for
 
@@ -83,7 +87,7 @@ def place(kind: type[N], document: Document, start: int, stop: int) -> N:
     node._start = start
     node._header_stop = node._body_start = -1
     node._stop = stop
-    node._children = node._content_type = node._header = None
+    node._children = node._content_type = node._header = node._kind = node._encoding = None
     node._faults = ()
     return node
 
@@ -93,90 +97,84 @@ def fault(node: Node, code: str, offset: int) -> None:
     node._faults = (*node._faults, (code, offset))
 
 
-def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> bytes:
-    """Find where the header ends and the body begins; gives the header block.
+def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> None:
+    """Find where the header ends and the body begins, and what the header says about the body; once.
 
     Args:
         node: with its span; its stop may still be the stop of what encloses it.
         delimiters: the delimiter lines that are open; one of them ends a header that lacks its empty line.
     """
+    if node._header_stop >= 0:
+        return
     document = node._document
     assert document is not None
     octets, grammar, start, stop = document.octets, document.grammar, node._start, node._stop
-    if node._header_stop >= 0:
-        return octets[start : node._header_stop]
     bound = start + document.limits.header_size
     if bound > stop:
         bound = stop
-    if delimiters:
-        header_stop = _part_header_stop(octets, grammar, start, bound, delimiters)
-    else:
-        header_stop = grammar.header_stop(octets, start, bound)
-    blank = octets[header_stop : header_stop + 2]
-    if blank[:1] == grammar.line_end:
-        node._body_start = header_stop + 1
-    elif blank == b"\r\n":
-        node._body_start = header_stop + 2
-    else:
+    search = grammar.part_mark.search if delimiters else grammar.mark.search
+    position, header_stop, body_start = start - 1, -1, -1
+    kind_at = encoding_at = -1
+    if start == 0 or octets[position:start] != grammar.line_end:  # no line end to begin the search with
+        position, head = start, octets[start : start + 2]
+        if grammar.begins_empty(head):
+            header_stop = start
+        elif delimiters and head == b"--" and _is_open(node, start, bound, delimiters):
+            header_stop = body_start = start
+        elif head[:1] in _FIRST_LETTERS and (found := grammar.first_mark.match(octets, start, bound)):
+            position = found.end()
+            kind_at, encoding_at = (position, -1) if found.lastindex == 1 else (-1, position)
+    while header_stop < 0:
+        found = search(octets, position, bound)
+        if found is None:
+            header_stop = body_start = bound
+            break
+        position, which = found.end(), found.lastindex
+        if which is None:
+            header_stop, body_start = found.start() + 1, position
+        elif which == 1:
+            if kind_at < 0:
+                kind_at = position
+        elif which == 2:
+            if encoding_at < 0:
+                encoding_at = position
+        elif delimiters and _is_open(node, position - 2, bound, delimiters):
+            header_stop = body_start = position - 2
+    if body_start < 0:
+        body_start = header_stop + (2 if octets[header_stop : header_stop + 2] == b"\r\n" else 1)
+    elif body_start == header_stop:
         if header_stop < stop and header_stop < bound:
             # QUIRK: a part that ends without an empty line is a header as far as it looks like one, and a body from
             # there on; mailers that forget the empty line are many, and their text is to be seen
-            header_stop = grammar.fields_stop(octets, start, header_stop)
-        node._body_start = header_stop
+            header_stop = body_start = grammar.fields_stop(octets, start, header_stop)
         if header_stop < stop:
             fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
-    node._header_stop = header_stop
-    return octets[start:header_stop]
+    node._header_stop, node._body_start = header_stop, body_start
+    if 0 < kind_at < header_stop:
+        node._kind = _body_at(octets, kind_at, header_stop, grammar.line_end)
+    if 0 < encoding_at < header_stop:
+        node._encoding = _body_at(octets, encoding_at, header_stop, grammar.line_end)
 
 
-def _part_header_stop(
-    octets: Buffer, grammar: Grammar, start: int, bound: int, delimiters: "dict[bytes, int]"
-) -> int:
-    """Where a header inside a multipart ends: at its empty line, or before an open delimiter."""
-    position = start
-    while True:
-        head = octets[position : position + 2]
-        if grammar.begins_empty(head):
-            return position
-        if head == b"--":
-            stop = octets.find(grammar.line_end, position, bound)
-            line = octets[position : min(bound if stop < 0 else stop, position + _LONGEST_DELIMITER)]
-            if line.rstrip(b" \t\r") in delimiters:
-                return position
-        found = grammar.part_stop.search(octets, position, bound)
-        if found is None:
-            return bound
-        position = found.end()
+def _is_open(node: Node, position: int, bound: int, delimiters: "dict[bytes, int]") -> bool:
+    """Whether a line that begins with two hyphens is an open delimiter."""
+    document = node._document
+    assert document is not None
+    stop = document.octets.find(document.grammar.line_end, position, bound)
+    line = document.octets[position : min(bound if stop < 0 else stop, position + _LONGEST_DELIMITER)]
+    return line.rstrip(b" \t\r") in delimiters
 
 
-def field_body(block: bytes, lower: bytes, name: bytes, line_end: bytes) -> bytes | None:
-    """The unfolded body of the first field of that name, None where there is none.
-
-    Args:
-        block: the header block.
-        lower: the same in lower case.
-        name: the field name in lower case.
-        line_end: the octet that ends lines.
-    """
-    at = lower.find(name)
-    while at >= 0:
-        colon = at + len(name)
-        if at == 0 or lower[at - 1 : at] == line_end:
-            while lower[colon : colon + 1] in _BLANKS:
-                colon += 1
-            if lower[colon : colon + 1] == b":":
-                break
-        at = lower.find(name, colon)
-    else:
-        return None
-    stop = block.find(line_end, colon)
+def _body_at(octets: Buffer, start: int, bound: int, line_end: bytes) -> bytes:
+    """The unfolded body of a field."""
+    stop = octets.find(line_end, start, bound)
     if stop < 0:
-        return block[colon + 1 :].strip()
-    if block[stop + 1 : stop + 2] not in _BLANKS:
-        return block[colon + 1 : stop].strip()
-    while stop >= 0 and block[stop + 1 : stop + 2] in _BLANKS:
-        stop = block.find(line_end, stop + 1)
-    body = block[colon + 1 : stop if stop >= 0 else len(block)]
+        return octets[start:bound].strip()
+    if octets[stop + 1 : stop + 2] not in _BLANKS:
+        return octets[start:stop].strip()
+    while 0 <= stop < bound - 1 and octets[stop + 1 : stop + 2] in _BLANKS:
+        stop = octets.find(line_end, stop + 1, bound)
+    body = octets[start : stop if stop >= 0 else bound]
     return body.replace(b"\r", b"").replace(b"\n", b"").strip()
 
 
@@ -208,8 +206,8 @@ def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
     """
     document = root._document
     assert document is not None
-    block = scan_header(root)
-    body = field_body(block, block.lower(), b"content-type", document.grammar.line_end)
+    scan_header(root)
+    body = root._kind
     kind = TEXT_PLAIN if body is None else content_type.parse(body)
     if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
         root._content_type, root._children = kind, ()
@@ -258,19 +256,17 @@ class _Scan:
 
     def begin(self, node: Node, default: ContentType) -> int:
         """Scan the header of an entity and of every message enclosed directly in it; gives where to search on."""
-        document, limits, line_end = self.document, self.document.limits, self.line_end
+        document, limits = self.document, self.document.limits
         while True:
             self.opened.append(node)
             node._children = ()
-            block = scan_header(node, self.delimiters)
-            lower = block.lower()
-            body = field_body(block, lower, b"content-type", line_end)
+            scan_header(node, self.delimiters)
+            body = node._kind
             kind = node._content_type = default if body is None else content_type.parse(body)
             if kind.type == "multipart":
                 self.push(node, kind)
             elif kind.type == "message" and kind.value in ENCLOSING:
-                token = field_body(block, lower, b"content-transfer-encoding", line_end)
-                if token is not None and _is_encoded(token):
+                if node._encoding is not None and _is_encoded(node._encoding):
                     fault(node, "encoded-message", node._start)
                     node._children = None  # decoded and parsed when somebody asks
                 elif len(self.opened) >= limits.nesting_depth:

@@ -106,3 +106,18 @@ def _units(line: bytes, start: int, width: int) -> list[bytes]:
                 units[-1] += word
         start = unit.end()
     return units
+
+
+def body_of(raw: bytes) -> bytes:
+    """The unfolded body of a raw field; the whole of a line without a colon."""
+    name, colon, body = raw.partition(b":")
+    body = (body if colon else name).strip(b" \t\r\n")
+    if b"\n" in body:
+        # only a line end before white space is a fold; a bare CR stays, it is part of the body
+        return body.replace(b"\r\n", b"").replace(b"\n", b"")
+    return body if b"\r" not in body else _unfold_cr(body)
+
+
+def _unfold_cr(body: bytes) -> bytes:
+    """Unfold a body of the CR grammar; a CR that no blank follows is not a fold."""
+    return body.replace(b"\r ", b" ").replace(b"\r\t", b"\t")
