@@ -101,13 +101,37 @@ def parse(body: bytes) -> DateTime:
     Args:
         body: what follows the colon, folded or not.
     """
-    found = _ORDINARY.match(body.decode("latin-1"))
-    if found is not None:
-        day, month, year, clock, zone = found.groups()
+    text = body.decode("latin-1")
+    found = by_words(text.split())
+    if found is None:
+        parts = _ORDINARY.match(text)
+        if parts is None:
+            return _parse_any(body)
+        day, month, year, clock, zone = parts.groups()
         moment = ordinary_moment(day, month, year, clock, zone)
-        if moment is not None:
-            return _make(moment, zone, _ZONES[zone][1])
-    return _parse_any(body)
+        if moment is None:
+            return _parse_any(body)
+        return _make(moment, zone, _zone_defects(zone))
+    moment, zone = found
+    return _make(moment, zone, _ZONES[zone][1])
+
+
+def by_words(words: list[str]) -> tuple[datetime, str] | None:
+    """The moment, and its zone, of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)" cut at its blanks; None for anything else."""
+    if len(words) == 7 and words[6][0] == "(" and words[6][-1] == ")" and words[6].count("(") == 1:
+        day_name, day, month, year, clock, zone, _ = words
+    elif len(words) == 6:
+        day_name, day, month, year, clock, zone = words
+    else:
+        return None
+    if len(day_name) != 4 or day_name[3] != "," or len(clock) != 8 or zone not in _ZONES:
+        return None
+    try:
+        return datetime.fromisoformat(
+            f"{year}-{_ORDINARY_MONTHS[month]}-{day if len(day) == 2 else '0' + day}T{clock}{_ZONES[zone][0]}"
+        ), zone
+    except (KeyError, ValueError):
+        return None
 
 
 def ordinary_moment(day: str, month: str, year: str, clock: str, zone: str) -> datetime | None:

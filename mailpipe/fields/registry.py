@@ -28,7 +28,7 @@ from mailpipe.fields import (
     unstructured,
 )
 from mailpipe.fields.value import FieldValue, Unparsed, one_line
-from mailpipe.wire.folding import body_of
+from mailpipe.wire.folding import unfolded
 
 Parser = Callable[[bytes], FieldValue]
 
@@ -117,6 +117,7 @@ _rows(authentication.parse, authentication.AuthenticationResults, _ANY,
 _rows(authentication.parse_tags, authentication.TagList, _ANY, "DKIM-Signature ARC-Seal ARC-Message-Signature")
 
 
+_UNIQUE = frozenset((date.parse, message_id.parse, message_id.parse_list, trace.parse_received))
 _BY_OCTETS: dict[bytes, Parser] = {}
 REMEMBERED = 120
 """LIMIT: octets of a raw field that `read_often` should be asked for; longer ones seldom come twice."""
@@ -137,14 +138,29 @@ def read(raw: bytes) -> FieldValue:
     """The typed value of a raw field, its name, folds and line end included. Never raises."""
     name, colon, body = raw.partition(b":")
     parser = _BY_OCTETS.get(name) or parser_of(name)
-    if not colon:
-        return parser(body_of(raw))
-    body = body.strip(b" \t\r\n")
-    return parser(body_of(raw) if b"\n" in body or b"\r" in body else body)
+    return parser(unfolded(body if colon else name))
 
 
 read_often = lru_cache(1024)(read)
 """The same, remembering the last thousand: most fields of a list, a sender or a host are always the same."""
+
+
+def parse_often(name: str, body: bytes) -> FieldValue:
+    """What `parse` gives, remembering the last thousand but for values that seldom come twice. Never raises.
+
+    Args:
+        name: the field's name, in any case.
+        body: the octets behind the colon, folded or not.
+    """
+    parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
+    if parser in _UNIQUE or len(body) > REMEMBERED:
+        return parser(unfolded(body))
+    return _remembered(parser, body)
+
+
+@lru_cache(1024)
+def _remembered(parser: Parser, body: bytes) -> FieldValue:
+    return parser(unfolded(body))
 
 
 def parse(name: str, body: bytes) -> FieldValue:
@@ -229,3 +245,4 @@ def register_field(
     _PARSERS[name] = _PARSERS[name.lower()] = guarded
     _BY_OCTETS.clear()
     read_often.cache_clear()
+    _remembered.cache_clear()

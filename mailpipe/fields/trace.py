@@ -37,6 +37,7 @@ _HEAD = re.compile(
 _TAIL = re.compile(
     rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;(?:{date.ORDINARY})?"
 )
+_NAME = re.compile(rf"<?{_SIGN}++>?")
 _EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
@@ -152,11 +153,29 @@ def parse_received(body: bytes) -> Received:
         text = text.replace("\t", " ")
     if "\n" in text:
         text = text.replace("\r", "").replace("\n", "")
-    cut = text.find(" id ")
-    tail = _TAIL.match(text, cut if cut >= 0 else text.rfind(";"))
+    semicolon = text.rfind(";")
+    cut = text.find(" id ", 0, semicolon)
+    # the plainest of all: "… id X for <Y>; Fri, 21 Nov 1997 09:55:06 -0600 (CST)"
+    words = text[cut + 4 : semicolon].split() if cut > 0 else ()
+    dated = date.by_words(text[semicolon + 1 :].split()) if words else None
+    if dated is not None and (
+        len(words) == 1 or (len(words) == 3 and words[1] == "for" and _NAME.fullmatch(words[2]))
+    ) and _NAME.fullmatch(words[0]):  # fmt: skip
+        head = _head(text[:cut]) if cut < _REPEATED else _read_head(text[:cut])
+        if head is not None:
+            from_, from_comment, by, by_comment, via, with_, for_, comments = head
+            if len(words) == 3:
+                for_ = words[2].strip("<>")
+            id_ = words[0].strip("<>")
+            return _make(from_, from_comment, by, by_comment, via, with_, id_, for_, comments, dated[0], ())
+    return _parse_usual(body, text, cut if cut >= 0 else semicolon)
+
+
+def _parse_usual(body: bytes, text: str, cut: int) -> Received:
+    """A hop in the usual order of clauses, cut before its identifier."""
+    tail = _TAIL.match(text, cut)
     head = None
     if tail is not None:
-        cut = tail.start()
         head = _head(text[:cut]) if cut < _REPEATED else _read_head(text[:cut])
     if head is None or tail is None:
         return _parse_any(body)

@@ -47,6 +47,31 @@ def parse(body: bytes) -> Text:
     Args:
         body: what follows the colon, folded or not.
     """
+    if body.isascii():
+        text = body.decode("ascii").strip(" \t\r\n")
+        if "=?" not in text and text.isprintable():  # neither a fold nor an escape sequence in it
+            return _make(text, ())
+    if b"\n" in body or b"\r" in body:
+        body = unfold(body)
+    defects: list[Defect] = []
+    text = encoded_word.decode(body.strip(b" \t\r\n"), defects)
+    return _make(text, tuple(defects))
+
+
+def render(self) -> bytes:
+        """The octets of a composed field's body: as they are, or in encoded words."""
+        return render(self.text)
+
+
+_make = quick_maker(Text)
+
+
+def parse(body: bytes) -> Text:
+    """The text of an unstructured field (RFC 5322 section 2.2.1, RFC 2047 section 5). Never raises.
+
+    Args:
+        body: what follows the colon, folded or not.
+    """
     if b"\n" in body or b"\r" in body:
         body = unfold(body)
     body = body.strip(b" \t\r\n")

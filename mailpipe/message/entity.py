@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 from mailpipe.codec import charset, transfer
 from mailpipe.codec.charset import DecodedText
 from mailpipe.defect import Defect
-from mailpipe.fields import ContentDisposition, ContentType, content_type, parse
+from mailpipe.fields import ContentDisposition, ContentType, content_type
 from mailpipe.fields.mime import encoding_named
 from mailpipe.fields.value import FieldValue
 from mailpipe.limits import DEFAULT_LIMITS
@@ -175,8 +175,7 @@ class Entity(Node):
 
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""
-        body = self.header.body_of(name)
-        return None if body is None else parse(name, body)
+        return self.header.value_of(name)
 
     @property
     def content_type(self) -> ContentType:

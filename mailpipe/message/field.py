@@ -96,7 +96,14 @@ class Field:
     def text(self) -> str:
         """The body as text, encoded words decoded (RFC 2047), octets above 127 as UTF-8 or as detected."""
         value = self._value
-        return value.text if value.__class__ is Text else encoded_word.decode(body_of(self.raw))
+        if value.__class__ is Text:
+            return value.text  # type: ignore[union-attr]
+        raw = self.raw
+        if raw.isascii() and b"=?" not in raw:
+            text = raw[raw.find(b":") + 1 :].decode("ascii").strip(" \t\r\n")
+            if text.isprintable():  # neither a fold nor an escape sequence in it
+                return text
+        return encoded_word.decode(body_of(raw))
 
     @property
     def value(self) -> FieldValue:

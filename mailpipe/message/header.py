@@ -9,26 +9,18 @@ A received header is a span; it is cut into fields when more than a few names ha
 Never here: bodies, and what a field's value means.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
+from mailpipe.fields.registry import parse_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.message.field import Field, fields_of
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Buffer, Grammar
-from mailpipe.wire.folding import body_of
+from mailpipe.wire.folding import unfolded
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
-_SEARCHES = 6
-_BLANKS = (b" ", b"\t")
-_NEEDLES: dict[str, bytes] = {}
-
-
-def _needle(name: str) -> bytes:
-    """The octets of a name in lower case."""
-    needle = name.lower().encode("utf-8", "surrogateescape")
-    if len(_NEEDLES) < 1000:
-        _NEEDLES[name] = needle
-    return needle
+_SEARCHES = 10
 
 
 class Header:
@@ -161,52 +153,37 @@ class Header:
 
     def _search(self, name: str) -> Field | None:
         """The first field of that name in a block that has not been cut."""
-        block = self._block
-        start, stop = self._place(name, block, block.lower())
-        if start < 0:
+        assert self._octets is not None
+        found = self._grammar.find(name, self._octets, self._begin, self._end)
+        if found is None:
             return None
-        return Field(block[start:stop], None if self._offset is None else self._offset + start)
+        start, stop = self._extent(found)
+        return Field(self._octets[start:stop], None if self._offset is None else self._offset + start - self._begin)
 
-    def _place(self, name: str, block: bytes, lower: bytes, after: int = 0) -> tuple[int, int]:
-        """Where in the block a field of that name begins and ends; (-1, -1) where there is none.
-
-        Args:
-            name: its name.
-            block: the whole block.
-            lower: the same in lower case.
-            after: the end of a field that it must stand behind; 0 for the first.
-        """
-        line_end, wanted = self._grammar.line_end, _NEEDLES.get(name) or _needle(name)
-        start, size = 0, len(wanted)
-        if after or not lower.startswith(wanted):
-            start = lower.find(line_end + wanted, max(after - 1, 0)) + 1
-            if start == 0:
-                return -1, -1
-        while True:
-            colon = start + size
-            follower = lower[colon : colon + 1]
-            if follower == b":":
-                break
-            # white space may stand before the colon (RFC 5322 section 4.5)
-            if follower in _BLANKS and lower[colon : colon + 99].lstrip(b" \t")[:1] == b":":
-                break
-            start = lower.find(line_end + wanted, start) + 1
-            if start == 0:
-                return -1, -1
-        stop = block.find(line_end, start) + 1
-        while stop > 0 and block[stop : stop + 1] in _BLANKS:
-            stop = block.find(line_end, stop) + 1
-        return start, stop or len(block)
+    def _extent(self, found: re.Match[bytes]) -> tuple[int, int]:
+        """Where a field that was found begins and where its line end stops."""
+        start, stop = found.span()
+        if self._octets[start : start + 1] == self._grammar.line_end:  # type: ignore[index]
+            start += 1
+        return start, stop + 1 if stop < self._end else stop
 
     def body_of(self, name: str) -> bytes | None:
         """The body of the first field of that name, unfolded; None where there is none."""
         if self._raws is None and self._searches < _SEARCHES:
             self._searches += 1
-            block = self._block
-            start, stop = self._place(name, block, block.lower())
-            return None if start < 0 else body_of(block[start:stop])
+            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
+            return None if found is None else unfolded(found[1])
         field = self.first(name)
         return None if field is None else field.body
+
+    def value_of(self, name: str) -> FieldValue | None:
+        """The typed value of the first field of that name; None where there is none."""
+        if self._raws is None and self._searches < _SEARCHES:
+            self._searches += 1
+            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
+            return None if found is None else parse_often(name, found[1])
+        field = self.first(name)
+        return None if field is None else field.value
 
     def all(self, name: str) -> tuple[Field, ...]:
         """Every field of that name, in order."""
@@ -260,11 +237,12 @@ class Header:
         """
         made = Field.compose(name, value, self.line_end).raw
         if self._raws is None:
-            block = self._block
-            lower = block.lower()
-            start, stop = self._place(name, block, lower)
-            if start >= 0 and self._place(name, block, lower, stop)[0] < 0:
-                return self._of_block(block[:start] + made + block[stop:])
+            octets, grammar = self._octets, self._grammar
+            assert octets is not None
+            found = grammar.find(name, octets, self._begin, self._end)
+            if found is not None and grammar.finder(name)[0](octets, found.end(), self._end) is None:
+                start, stop = self._extent(found)
+                return self._of_block(octets[self._begin : start] + made + octets[stop : self._end])
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
         if not places:

@@ -12,9 +12,13 @@ Never here: what a field means.
 
 import mmap
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 Buffer = bytes | mmap.mmap
+_Find = Callable[..., re.Match[bytes] | None]
+Finder = tuple[_Find, _Find]
+"""Searches for a field behind a line end, and matches one at the beginning of a block."""
 
 FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
 """What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
@@ -32,6 +36,7 @@ class Grammar:
         part_mark: the same, or the end of a line and two hyphens behind it (group 3).
         first_mark: Content-Type or Content-Transfer-Encoding where a line begins.
         odd_line: the end of a line before one that is neither a field nor folded.
+        finders: for each name that has been asked for, what `finder` gives.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
     """
@@ -43,6 +48,37 @@ class Grammar:
     first_mark: re.Pattern[bytes]
     odd_line: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
+    finders: dict[str, Finder]
+
+    def finder(self, name: str) -> Finder:
+        """What finds the first field of a name, whatever its case; the body, folds and all, is group 1."""
+        found = self.finders.get(name)
+        if found is None:
+            octets = name.encode("utf-8", "surrogateescape")
+            cases = [re.escape(octets[place : place + 1]) for place in range(len(octets))]
+            for place, one in enumerate(cases):
+                if one.isalpha():
+                    cases[place] = b"[%b%b]" % (one.upper(), one.lower())
+            end = self.line_end
+            field = b"".join(cases) + rb"[ \t]*+:([^%b]*+(?>(?:%b[ \t][^%b]*+)*))" % (end, end, end)
+            found = re.compile(end + field).search, re.compile(field).match
+            if len(self.finders) < 1000:
+                self.finders[name] = found
+        return found
+
+    def find(self, name: str, octets: Buffer, start: int, bound: int) -> re.Match[bytes] | None:
+        """The first field of a name in a header block; group 1 is its body, its line end stands behind it.
+
+        Args:
+            name: in any case.
+            octets: what the block is a span of.
+            start: where it begins.
+            bound: where it ends.
+        """
+        search, match = self.finders.get(name) or self.finder(name)
+        if start > 0 and octets[start - 1 : start] == self.line_end:
+            return search(octets, start - 1, bound)
+        return match(octets, start, bound) or search(octets, start, bound)
 
     def begins_empty(self, octets: bytes) -> bool:
         """Whether a line of which these are the first two octets is empty."""
@@ -95,6 +131,7 @@ def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar
         re.compile(rb"[Cc]" + _STRUCTURE),
         re.compile(line_end + folded + rb"|\Z|[!-9;-~]++[ \t]*+:)"),
         re.compile(line_end + folded + rb")"),
+        {},
     )
 
 

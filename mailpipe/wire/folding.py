@@ -11,7 +11,7 @@ import re
 
 from mailpipe.errors import ComposeError
 
-__all__ = ["HARD_LIMIT", "fold", "unfold"]
+__all__ = ["HARD_LIMIT", "body_of", "fold", "unfold", "unfolded"]
 
 HARD_LIMIT = 998
 """Octets that a line may have without its end (RFC 5322 2.1.1)."""
@@ -111,9 +111,17 @@ def _units(line: bytes, start: int, width: int) -> list[bytes]:
 def body_of(raw: bytes) -> bytes:
     """The unfolded body of a raw field; the whole of a line without a colon."""
     name, colon, body = raw.partition(b":")
-    body = (body if colon else name).strip(b" \t\r\n")
+    return unfolded(body if colon else name)
+
+
+def unfolded(body: bytes) -> bytes:
+    """A body without blanks and line ends at its ends and without folds.
+
+    Only a line end before white space is a fold: in the body of a field that was found there are no others, but a
+    bare CR, which stays as part of the body.
+    """
+    body = body.strip(b" \t\r\n")
     if b"\n" in body:
-        # only a line end before white space is a fold; a bare CR stays, it is part of the body
         return body.replace(b"\r\n", b"").replace(b"\n", b"")
     return body if b"\r" not in body else _unfold_cr(body)
 
