@@ -17,7 +17,7 @@ from typing import overload
 from mailpipe.defect import Defect
 from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
 
-_ONE = re.compile(rb"[ \t\r\n]*+<([^<>\s\x80-\xff]++)>[ \t\r\n]*+\Z")
+_ONE = re.compile(rb"\s*+<([^<>@\s\x80-\xff]*+@[^<>\s\x80-\xff]*+)>\s*+\Z")
 _BRACKETED = re.compile(r"<([^<>]*+)>")
 _BLANK = re.compile(r"[ \t\r\n]++")
 _WORD = re.compile(r"[^\s,;<>()\"]++")
@@ -109,7 +109,7 @@ def parse(body: bytes) -> MessageId:
         body: what follows the colon, folded or not.
     """
     found = _ONE.match(body)
-    if found is not None and b"@" in found[1]:
+    if found is not None:
         return _make(found[1].decode("ascii"), ())
     ids, defects = _find(body)
     if len(ids) > 1:

@@ -153,7 +153,9 @@ def parse_often(name: str, body: bytes) -> FieldValue:
         body: the octets behind the colon, folded or not.
     """
     parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
-    if parser in _UNIQUE or len(body) > REMEMBERED:
+    if parser in _UNIQUE:
+        return parser(body)
+    if len(body) > REMEMBERED:
         return parser(unfolded(body))
     return _remembered(parser, body)
 

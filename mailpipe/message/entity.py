@@ -113,7 +113,15 @@ class Entity(Node):
         """Its own octets, header and body."""
         if self._document is not None:
             return self._document.octets[self._start : self._stop]
-        return b"".join(self.pieces())
+        pieces = [bytes(self.header)]
+        for piece in self._layout:
+            if isinstance(piece, Slice):
+                pieces.append(bytes(piece))
+            elif isinstance(piece, bytes):
+                pieces.append(piece)
+            else:  # parts, which may be composed in turn
+                return b"".join(self.pieces())
+        return b"".join(pieces)
 
     def __bytes__(self) -> bytes:
         return self.raw

@@ -240,7 +240,7 @@ class Header:
             octets, grammar = self._octets, self._grammar
             assert octets is not None
             found = grammar.find(name, octets, self._begin, self._end)
-            if found is not None and grammar.finder(name)[0](octets, found.end(), self._end) is None:
+            if found is not None and grammar.finder(name)[1](octets, found.end(), self._end) is None:
                 start, stop = self._extent(found)
                 return self._of_block(octets[self._begin : start] + made + octets[stop : self._end])
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
@@ -321,6 +321,10 @@ class Header:
     @property
     def line_end(self) -> bytes:
         """What ends the lines of this header: CRLF, LF or CR; CRLF where there are none."""
+        if self._octets is not None:
+            stop = self._octets.find(b"\n", self._begin, self._end)
+            if stop >= 0:
+                return b"\r\n" if self._octets[stop - 1 : stop] == b"\r" else b"\n"
         raw = self._block if self._raws is None else (self._raws or [b""])[0]
         stop = raw.find(b"\n")
         if stop < 0:
@@ -328,7 +332,7 @@ class Header:
         return b"\r\n" if raw[stop - 1 : stop] == b"\r" else b"\n"
 
     def __bytes__(self) -> bytes:
-        return self._prefix + self._block
+        return self._prefix + self._block if self._prefix else self._block
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and bytes(self) == bytes(other)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 Buffer = bytes | mmap.mmap
 _Find = Callable[..., re.Match[bytes] | None]
-Finder = tuple[_Find, _Find]
-"""Searches for a field behind a line end, and matches one at the beginning of a block."""
+Finder = tuple[bytes, _Find, _Find]
+"""Both cases of a name's first octet, what searches for its field behind a line end, what matches it at a place."""
 
 FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
 """What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
@@ -61,7 +61,7 @@ class Grammar:
                     cases[place] = b"[%b%b]" % (one.upper(), one.lower())
             end = self.line_end
             field = b"".join(cases) + rb"[ \t]*+:([^%b]*+(?>(?:%b[ \t][^%b]*+)*))" % (end, end, end)
-            found = re.compile(end + field).search, re.compile(field).match
+            found = octets[:1].upper() + octets[:1].lower(), re.compile(end + field).search, re.compile(field).match
             if len(self.finders) < 1000:
                 self.finders[name] = found
         return found
@@ -75,10 +75,10 @@ class Grammar:
             start: where it begins.
             bound: where it ends.
         """
-        search, match = self.finders.get(name) or self.finder(name)
-        if start > 0 and octets[start - 1 : start] == self.line_end:
-            return search(octets, start - 1, bound)
-        return match(octets, start, bound) or search(octets, start, bound)
+        first, search, match = self.finders.get(name) or self.finder(name)
+        if octets[start : start + 1] in first and (found := match(octets, start, bound)):
+            return found
+        return search(octets, start, bound)
 
     def begins_empty(self, octets: bytes) -> bool:
         """Whether a line of which these are the first two octets is empty."""
