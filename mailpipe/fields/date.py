@@ -117,7 +117,7 @@ def parse(body: bytes) -> DateTime:
 
 
 def by_words(words: list[str]) -> tuple[datetime, str] | None:
-    """The moment, and its zone, of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)" cut at its blanks; None for anything else."""
+    """The moment and zone of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)" cut at its blanks; None for anything else."""
     if len(words) == 7 and words[6][0] == "(" and words[6][-1] == ")" and words[6].count("(") == 1:
         day_name, day, month, year, clock, zone, _ = words
     elif len(words) == 6:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.fields.value import FieldValue, quick_maker
-from mailpipe.wire.folding import unfold
+from mailpipe.wire.folding import unfolded
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,39 +47,22 @@ def parse(body: bytes) -> Text:
     Args:
         body: what follows the colon, folded or not.
     """
+    defects: list[Defect] = []
+    return _make(read(body, defects), tuple(defects))
+
+
+def read(body: bytes, defects: list[Defect] | None = None) -> str:
+    """The text alone of an unstructured body, folded or not.
+
+    Args:
+        body: what follows the colon.
+        defects: a list that takes what is wrong.
+    """
     if body.isascii():
         text = body.decode("ascii").strip(" \t\r\n")
         if "=?" not in text and text.isprintable():  # neither a fold nor an escape sequence in it
-            return _make(text, ())
-    if b"\n" in body or b"\r" in body:
-        body = unfold(body)
-    defects: list[Defect] = []
-    text = encoded_word.decode(body.strip(b" \t\r\n"), defects)
-    return _make(text, tuple(defects))
-
-
-def render(self) -> bytes:
-        """The octets of a composed field's body: as they are, or in encoded words."""
-        return render(self.text)
-
-
-_make = quick_maker(Text)
-
-
-def parse(body: bytes) -> Text:
-    """The text of an unstructured field (RFC 5322 section 2.2.1, RFC 2047 section 5). Never raises.
-
-    Args:
-        body: what follows the colon, folded or not.
-    """
-    if b"\n" in body or b"\r" in body:
-        body = unfold(body)
-    body = body.strip(b" \t\r\n")
-    if body.isascii() and b"=?" not in body and b"\x1b" not in body:
-        return _make(body.decode("ascii"), ())
-    defects: list[Defect] = []
-    text = encoded_word.decode(body, defects)
-    return _make(text, tuple(defects))
+            return text
+    return encoded_word.decode(unfolded(body), defects)
 
 
 def render(text: str) -> bytes:

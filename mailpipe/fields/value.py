@@ -72,10 +72,11 @@ def quick_maker(kind: type[Value]) -> Callable[..., Value]:
     )  # fmt: skip
     twin.__abstractmethods__ = frozenset()  # the twin of a Mapping has no methods, and needs none
     lines = [f"def make({', '.join(names)}):", " made = new(twin)", *(f" made.{name} = {name}" for name in names)]
-    space = {"new": object.__new__, "twin": twin, "kind": kind}
+    space: dict[str, Any] = {"new": object.__new__, "twin": twin, "kind": kind}
     # written out as dataclasses writes its own constructors: a loop over the names would take twice the time
     exec("\n".join([*lines, " made.__class__ = kind", " return made"]), space)  # noqa: S102
-    return space["make"]  # type: ignore[return-value]
+    made: Callable[..., Value] = space["make"]
+    return made
 
 
 def read_text(body: bytes, defects: list[Defect] | None = None) -> str:

@@ -15,9 +15,10 @@ from typing import TypeVar
 from mailpipe.codec import transfer
 from mailpipe.fields import ContentType
 from mailpipe.message.boundary import boundary_for
-from mailpipe.message.entity import Entity, Slice
+from mailpipe.message.entity import Entity
 from mailpipe.message.field import Field
 from mailpipe.message.header import Header
+from mailpipe.message.slice import Slice
 
 E = TypeVar("E", bound=Entity)
 Layout = list["bytes | Slice | Entity"]

@@ -19,28 +19,15 @@ from mailpipe.codec.charset import DecodedText
 from mailpipe.defect import Defect
 from mailpipe.fields import ContentDisposition, ContentType, content_type
 from mailpipe.fields.mime import encoding_named
+from mailpipe.fields.registry import parse_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.message import embedded
 from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
 from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
+from mailpipe.message.slice import Slice, without_last_line_end
 from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
-
-
-class Slice:
-    """Octets of a document that have not been copied."""
-
-    __slots__ = ("document", "start", "stop")
-
-    def __init__(self, document: Document, start: int, stop: int) -> None:
-        self.document, self.start, self.stop = document, start, stop
-
-    def __bytes__(self) -> bytes:
-        return self.document.octets[self.start : self.stop]
-
-    def __len__(self) -> int:
-        return self.stop - self.start
 
 
 class Entity(Node):
@@ -119,7 +106,7 @@ class Entity(Node):
                 pieces.append(bytes(piece))
             elif isinstance(piece, bytes):
                 pieces.append(piece)
-            else:  # parts, which may be composed in turn
+            else:  # a part, which may be composed in turn
                 return b"".join(self.pieces())
         return b"".join(pieces)
 
@@ -181,9 +168,21 @@ class Entity(Node):
             )
         return header
 
+    def _find(self, name: str) -> bytes | None:
+        """The body of the first field of that name, folds and all; looks into the octets before a header is made."""
+        if self._header is not None:
+            return self._header.find(name)
+        document = self._document
+        assert document is not None
+        if self._header_stop < 0:
+            scan_header(self)
+        found = document.grammar.find(name, document.octets, self._start, self._header_stop)
+        return None if found is None else found[1]
+
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""
-        return self.header.value_of(name)
+        body = self._find(name)
+        return None if body is None else parse_often(name, body)
 
     @property
     def content_type(self) -> ContentType:
@@ -383,7 +382,7 @@ class Entity(Node):
             line = after.find(b"\n", closing_at)
             line = line if line >= 0 else after.find(b"\r", closing_at)
             after = after[line + 1 :] if line >= 0 else b""
-        return _without_last_line_end(before), after
+        return without_last_line_end(before), after
 
     # -- content
 
@@ -494,9 +493,3 @@ class Entity(Node):
         if not separator and self._body_start < self._stop:
             separator = self.header.line_end if self._header_stop > self._start else line_end
         return separator, Slice(self._document, self._body_start, self._stop)
-
-
-def _without_last_line_end(octets: bytes) -> bytes:
-    if octets.endswith(b"\r\n"):
-        return octets[:-2]
-    return octets[:-1] if octets.endswith((b"\n", b"\r")) else octets

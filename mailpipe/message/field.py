@@ -11,10 +11,9 @@ Never here: what fields there are; that is `mailpipe.fields.registry`.
 
 import re
 
-from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
-from mailpipe.fields import Text
+from mailpipe.fields import Text, unstructured
 from mailpipe.fields.registry import REMEMBERED, read, read_often
 from mailpipe.fields.rendering import render
 from mailpipe.fields.value import FieldValue
@@ -97,13 +96,9 @@ class Field:
         """The body as text, encoded words decoded (RFC 2047), octets above 127 as UTF-8 or as detected."""
         value = self._value
         if value.__class__ is Text:
-            return value.text  # type: ignore[union-attr]
-        raw = self.raw
-        if raw.isascii() and b"=?" not in raw:
-            text = raw[raw.find(b":") + 1 :].decode("ascii").strip(" \t\r\n")
-            if text.isprintable():  # neither a fold nor an escape sequence in it
-                return text
-        return encoded_word.decode(body_of(raw))
+            return value.text
+        _, colon, body = self.raw.partition(b":")
+        return unstructured.read(body if colon else self.raw)
 
     @property
     def value(self) -> FieldValue:

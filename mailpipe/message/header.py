@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
-from mailpipe.fields.registry import parse_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.message.field import Field, fields_of
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Buffer, Grammar
@@ -167,23 +166,19 @@ class Header:
             start += 1
         return start, stop + 1 if stop < self._end else stop
 
+    def find(self, name: str) -> bytes | None:
+        """The body of the first field of that name, folds and all; None where there is none."""
+        if self._raws is None and self._searches < _SEARCHES:
+            self._searches += 1
+            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
+            return None if found is None else found[1]
+        field = self.first(name)
+        return None if field is None else field.raw.partition(b":")[2]
+
     def body_of(self, name: str) -> bytes | None:
         """The body of the first field of that name, unfolded; None where there is none."""
-        if self._raws is None and self._searches < _SEARCHES:
-            self._searches += 1
-            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
-            return None if found is None else unfolded(found[1])
-        field = self.first(name)
-        return None if field is None else field.body
-
-    def value_of(self, name: str) -> FieldValue | None:
-        """The typed value of the first field of that name; None where there is none."""
-        if self._raws is None and self._searches < _SEARCHES:
-            self._searches += 1
-            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
-            return None if found is None else parse_often(name, found[1])
-        field = self.first(name)
-        return None if field is None else field.value
+        body = self.find(name)
+        return None if body is None else unfolded(body)
 
     def all(self, name: str) -> tuple[Field, ...]:
         """Every field of that name, in order."""

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from mailpipe.codec import encoded_word
-from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received
+from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received, unstructured
 from mailpipe.fields import parse as parse_field
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit, report
@@ -39,8 +38,8 @@ class Message(Entity):
     @property
     def subject(self) -> str | None:
         """Subject, decoded; None where there is none."""
-        body = self.header.body_of("subject")
-        return None if body is None else encoded_word.decode(body)
+        body = self._find("subject")
+        return None if body is None else unstructured.read(body)
 
     @property
     def from_(self) -> AddressList:

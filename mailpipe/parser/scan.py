@@ -13,7 +13,6 @@ Rules of this file:
 Never here: the model. Nodes are places; what can be asked of them is written in `mailpipe.message`.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 

@@ -1,0 +1,30 @@
+r"""A span of a document as a piece of a composed entity: what nobody edited is written from where it stands.
+
+    layout = (b"\r\n", Slice(document, body_start, stop))
+
+Never here: what the octets say.
+"""
+
+from mailpipe.parser.scan import Document
+
+
+class Slice:
+    """Octets of a document that have not been copied."""
+
+    __slots__ = ("document", "start", "stop")
+
+    def __init__(self, document: Document, start: int, stop: int) -> None:
+        self.document, self.start, self.stop = document, start, stop
+
+    def __bytes__(self) -> bytes:
+        return self.document.octets[self.start : self.stop]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+def without_last_line_end(octets: bytes) -> bytes:
+    """Octets without the line end that belongs to the delimiter behind them (RFC 2046 section 5.1.1)."""
+    if octets.endswith(b"\r\n"):
+        return octets[:-2]
+    return octets[:-1] if octets.endswith((b"\n", b"\r")) else octets
