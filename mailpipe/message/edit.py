@@ -18,7 +18,7 @@ from mailpipe.message.boundary import boundary_for
 from mailpipe.message.entity import Entity
 from mailpipe.message.field import Field
 from mailpipe.message.header import Header
-from mailpipe.message.slice import Slice
+from mailpipe.message.slice import Slice, separated
 
 E = TypeVar("E", bound=Entity)
 Layout = list["bytes | Slice | Entity"]
@@ -121,7 +121,7 @@ def wrap(root: E, subtype: str) -> E:
     line_end = root.header.line_end
     content = [field for field in root.header if field.key.startswith("content-")]
     layout = root._body_layout()
-    part = Entity._composed(Header(content), (layout[0] or line_end, *layout[1:]), base=root)
+    part = Entity._composed(Header(content), (separated(Header(content), layout[0]), *layout[1:]), base=root)
     boundary = boundary_for([part])
     typed = ContentType.of(f"multipart/{subtype}").with_param("boundary", boundary)
     header = _with_content(root.header, [Field.compose("Content-Type", typed, line_end)], line_end)
@@ -142,7 +142,7 @@ def _suited(old: Entity, new: Entity) -> Entity:
     content = [field for field in new.header if field.key.startswith("content-")]
     header = _with_content(old.header, content, line_end)
     layout = new._body_layout()
-    return type(old)._composed(header, (layout[0] or line_end, *layout[1:]), base=new, children=new.parts)
+    return type(old)._composed(header, (separated(header, layout[0]), *layout[1:]), base=new, children=new.parts)
 
 
 def _with_content(header: Header, content: Sequence[Field], line_end: bytes) -> Header:
@@ -158,7 +158,7 @@ def _with_content(header: Header, content: Sequence[Field], line_end: bytes) -> 
     added = list(content)
     if added and "mime-version" not in header:
         added.insert(0, Field.compose("MIME-Version", b"1.0", line_end))
-    if added and not added[-1].raw.endswith((b"\n", b"\r")):
+    if added and not added[-1].raw.endswith(line_end[-1:]):
         added[-1] = Field(added[-1].raw + line_end)
     return header.with_fields([*kept[:place], *added, *kept[place:]])
 
@@ -201,6 +201,7 @@ def _with_children(owner: Entity, changed: Mapping[int, Entity]) -> Entity:
     places = _places(layout)
     for index, new in changed.items():
         layout[places[index]] = new
+    layout[0] = separated(owner.header, layout[0])
     made = type(owner)._composed(owner.header, tuple(layout), children=tuple(children))
     if owner.is_multipart:
         delimiter = b"--" + _octets_of(owner.content_type.boundary or "")

@@ -26,7 +26,7 @@ from mailpipe.message import embedded
 from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
 from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
-from mailpipe.message.slice import Slice, without_last_line_end
+from mailpipe.message.slice import Slice, separated, without_last_line_end
 from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
 
 
@@ -466,7 +466,7 @@ class Entity(Node):
         if encoding != "7bit" or "content-transfer-encoding" in header:
             header = header.with_field("Content-Transfer-Encoding", encoding)
         body = transfer.encode(octets, encoding, is_text=is_text, line_end=line_end)
-        return type(self)._composed(header, (self._body_layout()[0] or line_end, body), children=())
+        return type(self)._composed(header, (separated(header, self._body_layout()[0]), body), children=())
 
     def with_header(self, header: "Header | str", value: "str | bytes | FieldValue | None" = None) -> Self:
         """The same body under another header.

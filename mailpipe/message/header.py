@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
 from mailpipe.message.field import Field, fields_of
-from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Buffer, Grammar
+from mailpipe.parser.grammar import CR_GRAMMAR, FIELD_START, LF_GRAMMAR, Buffer, Grammar
 from mailpipe.wire.folding import unfolded
 
 # How many look-ups by search are cheaper than cutting the whole block into fields and indexing them.
@@ -45,7 +45,8 @@ class Header:
 
     def __init__(self, fields: Iterable[Field] = ()) -> None:
         made = list(fields)
-        self._set(b"", None, 0, 0, None, LF_GRAMMAR, 0)
+        is_cr = bool(made) and made[0].raw.endswith(b"\r")
+        self._set(b"", None, 0, 0, None, CR_GRAMMAR if is_cr else LF_GRAMMAR, 0)
         self._fields, self._raws = made, [field.raw for field in made]
 
     def _set(
@@ -80,7 +81,7 @@ class Header:
 
     def _of_raws(self, raws: list[bytes]) -> "Header":
         header = Header.__new__(Header)
-        header._set(self._prefix, None, 0, 0, None, LF_GRAMMAR, 0)
+        header._set(self._prefix, None, 0, 0, None, self._grammar, 0)
         header._raws = raws
         return header
 
@@ -262,15 +263,15 @@ class Header:
 
     def with_fields(self, fields: Iterable[Field]) -> "Header":
         """The given fields in the place of all `lines`; an mbox line before them stays, a missing line end is added."""
-        line_end = self.line_end
+        line_end, end = self.line_end, self._grammar.line_end
         raws = [field.raw for field in fields]
         for place, raw in enumerate(raws[:-1]):
-            if not raw.endswith((b"\n", b"\r")):
+            if not raw.endswith(end):
                 raws[place] = raw + line_end
         return self._of_raws(raws)
 
     def _extended(self, raws: list[bytes], made: bytes) -> "Header":
-        if raws and not raws[-1].endswith((b"\n", b"\r")):
+        if raws and not raws[-1].endswith(self._grammar.line_end):
             raws[-1] += self.line_end
         raws.append(made)
         return self._of_raws(raws)
@@ -316,15 +317,18 @@ class Header:
     @property
     def line_end(self) -> bytes:
         """What ends the lines of this header: CRLF, LF or CR; CRLF where there are none."""
-        if self._octets is not None:
-            stop = self._octets.find(b"\n", self._begin, self._end)
-            if stop >= 0:
-                return b"\r\n" if self._octets[stop - 1 : stop] == b"\r" else b"\n"
-        raw = self._block if self._raws is None else (self._raws or [b""])[0]
-        stop = raw.find(b"\n")
-        if stop < 0:
-            return b"\r" if b"\r" in raw else b"\r\n"
-        return b"\r\n" if raw[stop - 1 : stop] == b"\r" else b"\n"
+        if self._grammar is CR_GRAMMAR:
+            return b"\r"
+        octets = self._octets if self._octets is not None else (self._raws or [b""])[0]
+        stop = octets.find(b"\n") if self._octets is None else octets.find(b"\n", self._begin, self._end)
+        return b"\n" if stop >= 0 and octets[stop - 1 : stop] != b"\r" else b"\r\n"
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether its last line has its end; False where a message breaks off in its header."""
+        raws = self._raws
+        last = self._block if raws is None else raws[-1] if raws else b""
+        return not last or last.endswith(self._grammar.line_end)
 
     def __bytes__(self) -> bytes:
         return self._prefix + self._block if self._prefix else self._block

@@ -5,6 +5,9 @@ r"""A span of a document as a piece of a composed entity: what nobody edited is 
 Never here: what the octets say.
 """
 
+from typing import SupportsBytes
+
+from mailpipe.message.header import Header
 from mailpipe.parser.scan import Document
 
 
@@ -21,6 +24,18 @@ class Slice:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+
+def separated(header: Header, separator: SupportsBytes) -> bytes:
+    """What stands between a header and a body that has octets: an empty line, also where the header came without one.
+
+    Args:
+        header: what stands before.
+        separator: what stood there, perhaps nothing.
+    """
+    if not header.is_ended:
+        return header.line_end + (bytes(separator) or header.line_end)
+    return bytes(separator) or header.line_end
 
 
 def without_last_line_end(octets: bytes) -> bytes:

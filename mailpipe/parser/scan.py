@@ -313,11 +313,13 @@ class _Scan:
         # RFC 2046 5.1.1: the line end before a delimiter belongs to the delimiter
         stop = hit - 1 if hit > 0 and self.line_end == b"\n" and octets[hit - 1 : hit] == b"\r" else hit
         for node in self.opened[level.depth :]:
-            node._stop = max(stop, node._start)
-            if node._body_start > node._stop:
-                node._body_start = node._stop
-                if node._header_stop > node._stop:
-                    node._header_stop = node._stop
+            node._stop = stop
+            if node._body_start > stop:
+                node._body_start = stop
+                if node._header_stop > stop:
+                    node._header_stop = stop
+                    if node._start > stop:
+                        node._start = stop
         del self.opened[level.depth :]
         return level
 

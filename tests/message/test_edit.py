@@ -245,3 +245,32 @@ def test_any_subject_survives(text: str) -> None:
     assert again.subject.split() == text.split()
     assert again.raw_body == b"body\r\n"
     assert [field.name for field in again.header] == ["From", "Subject", "X-Long"]
+
+
+@pytest.mark.parametrize(
+    ("octets", "path"),
+    [
+        # the enclosing part has no empty line, and so no body to put a message in
+        (b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: message/rfc822\r\nX: 1\r\n", "1.1"),
+        # the enclosed header breaks off in the middle of a line
+        (b"Content-Type: message/rfc822\r\n\r\nContent-Type: text/plain\r\nSubject: brok", "1"),
+        (b"Content-Type: message/rfc822\r\n\r\nContent-Type: text/plain\r\nSubject: brok\r\r", "1"),
+    ],
+)
+def test_what_takes_a_body_s_place_gets_the_empty_line_that_was_missing(octets, path):
+    changed = mailpipe.parse(octets).replace(path, compose.text("changed", line_end=b"\n"))
+    assert changed.part(path).text == "changed"
+    assert mailpipe.parse(bytes(changed)).part(path).text == "changed"
+
+
+def test_content_behind_a_header_that_breaks_off_is_no_part_of_the_header():
+    leaf = mailpipe.parse(b"X-Note: brok").with_octets(b"new\n", "7bit", is_text=True)
+    assert bytes(leaf) == b"X-Note: brok\r\n\r\nnew\n"
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_an_enclosed_message_without_octets_lies_inside_what_encloses_it(line_end):
+    # the empty line is the line end that belongs to the delimiter (RFC 2046 section 5.1.1)
+    lines = (b"Content-Type: multipart/mixed; boundary=b", b"", b"--b", b"Content-Type: message/rfc822", b"", b"--b--", b"")
+    enclosing, enclosed = [mailpipe.parse(line_end.join(lines)).part(path) for path in ("1", "1.1")]
+    assert enclosing.span[0] <= enclosed.span[0] <= enclosed.span[1] <= enclosing.span[1]
