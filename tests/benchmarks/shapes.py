@@ -22,7 +22,7 @@ class Shapes:
         while sum(map(len, lines)) < size:
             picks = (ACCENTED if self.random.random() < accents else WORDS for _ in range(11))
             lines.append(" ".join(self.random.choice(pick) for pick in picks))
-        return CRLF.join(lines)[:size]
+        return CRLF.join(lines)[:size].rstrip()
 
     def token(self, length: int) -> str:
         """Hexadecimal digits."""
