@@ -34,6 +34,7 @@ _WESTERN = bytes({*range(0xC0, 0x100)} - {0xD0, 0xD7, 0xDD, 0xDE, 0xF0, 0xF7, 0x
 _ISO_8859_2_LETTER = re.compile(rb"[A-Za-z\xc0-\xff][\xb1\xb6\xbb\xbc][A-Za-z\xc0-\xff]")
 _MIXED_WORD = re.compile("[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]")
 _C1 = bytes(range(0x80, 0xA0))
+_NOT_C1 = bytes({*range(256)} - {*_C1})
 # windows-1252 as WHATWG reads it: the five octets that it leaves undefined are C1 controls.
 _WINDOWS = "".join(bytes([octet]).decode("cp1252", "ignore") or chr(octet) for octet in range(256))
 # Octets that are the same character in every charset of _LATIN and in windows-1252's relatives, and how to tell
@@ -113,7 +114,7 @@ def decode_text(octets: bytes, label: str | None = None, *, may_detect: bool = T
     DecodedText(text='café', charset='iso-8859-1', known_by='declared', is_lossy=False, defects=())
     """
     codec = codec_name(label) if label else None
-    if octets.isascii() and (codec is None or codec in ASCII_SUPERSETS) and b"\x1b" not in octets:
+    if octets.isascii() and (codec is None or codec in ASCII_SUPERSETS) and 0x1B not in octets:
         text = octets.decode("ascii")
         if not label:
             return _quick(text, "us-ascii", "default")
@@ -205,7 +206,7 @@ def _declared_name(label: str, codec: str) -> str:
 def _declared(octets: bytes, label: str, codec: str) -> DecodedText:
     """Decode by the declared codec or a superset of it; raises UnicodeError where none fits."""
     if codec == "cp1252":
-        if len(octets.translate(None, _C1)) == len(octets):
+        if not octets.translate(None, _NOT_C1):
             return _quick(octets.decode("latin-1"), _declared_name(label, codec), "declared")
         return DecodedText(_windows(octets), "windows-1252", "declared")
     if codec == "utf_8":
@@ -314,7 +315,7 @@ def _undeclared(octets: bytes, defects: tuple[Defect, ...], may_detect: bool) ->
                 return DecodedText(octets.decode(codec), mime_name(codec), "bom", False, guessed)
             except UnicodeError:
                 continue
-    if b"\x1b$" in octets:
+    if octets.find(b"\x1b$") >= 0:
         try:
             return DecodedText(_declared(octets, "", "iso2022_jp").text, "iso-2022-jp", "detected", False, guessed)
         except UnicodeError:

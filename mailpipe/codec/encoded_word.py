@@ -47,7 +47,7 @@ def decode(octets: bytes, defects: list[Defect] | None = None) -> str:
     'aä b'
     """
     start = octets.find(b"=?")
-    if start < 0 and octets.isascii() and b"\x1b" not in octets:
+    if start < 0 and octets.isascii() and 0x1B not in octets:
         return octets.decode("ascii")
     field = _Field(octets, defects)
     pieces: list[str] = []
@@ -100,7 +100,7 @@ class _Field:
 
     def read_raw(self, piece: bytes) -> str:
         """Octets outside encoded words: ASCII, UTF-8, or one detected charset for the whole field."""
-        if b"\x1b" not in piece:
+        if 0x1B not in piece:
             try:
                 return piece.decode("utf-8") if not self._charset else piece.decode("ascii")
             except UnicodeDecodeError:

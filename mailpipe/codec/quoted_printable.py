@@ -45,7 +45,7 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
     """
     if isinstance(octets, memoryview):
         octets = bytes(octets)
-    return _decode(octets, b"\r" in octets, defects)
+    return _decode(octets, 0x0D in octets, defects)
 
 
 def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
@@ -56,13 +56,13 @@ def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) ->
                 encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
             if _BLANK_BEFORE_CRLF.search(encoded):
                 encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
-    elif b" \n" in encoded or (b"\t" in encoded and b"\t\n" in encoded):
+    elif encoded.find(b" \n") >= 0 or (0x09 in encoded and encoded.find(b"\t\n") >= 0):
         encoded = b"\n".join([line.rstrip(b" \t") for line in encoded.split(b"\n")])
     if encoded[-1:] in (b" ", b"\t"):
         encoded = encoded.rstrip(b" \t")
     decoded = binascii.a2b_qp(encoded)
     # A stray "=" stays in what a2b_qp gives, and "==" leaves one; elsewhere only "=3D" gives a "=".
-    if b"=" in decoded or encoded[-1:] == b"=":
+    if 0x3D in decoded or encoded[-1:] == b"=":
         # An escape takes two octets, a soft line break two or three; a stray "=" takes less.
         expected = len(encoded) - 2 * encoded.count(b"=") - (encoded.count(b"=\r\n") if has_cr else 0)
         if len(decoded) != expected and _STRAY.search(encoded):

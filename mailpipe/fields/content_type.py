@@ -110,7 +110,7 @@ def _read(body: bytes) -> ContentType:
     if name is None:
         return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), NO_PARAMETERS, ())
     value = token if quoted is None else quoted
-    if b"=?" in value:
+    if value.find(b"=?") >= 0:
         return _read_any(body)
     params = make_parameters({name.decode("ascii").lower(): value.decode("ascii")}, NO_LANGUAGES)
     return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), params, ())
@@ -126,7 +126,7 @@ def parse(body: bytes) -> ContentType:
         body: what follows the colon, folded or not.
     """
     # A boundary is new in every message, and a cache must not keep what a sender makes long.
-    if len(body) > 256 or b"oundary" in body or b"OUNDARY" in body:
+    if len(body) > 256 or body.find(b"oundary") >= 0 or body.find(b"OUNDARY") >= 0:
         return _read(body)
     return _read_cached(body)
 

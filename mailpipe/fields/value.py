@@ -87,7 +87,7 @@ def read_text(body: bytes, defects: list[Defect] | None = None) -> str:
         defects: a list that takes what is wrong.
     """
     try:
-        text = body.decode("ascii") if b"\x1b$" not in body else charset.decode_text(body, "iso-2022-jp").text
+        text = body.decode("ascii") if body.find(b"\x1b$") < 0 else charset.decode_text(body, "iso-2022-jp").text
     except UnicodeDecodeError:
         try:
             text = body.decode("utf-8")

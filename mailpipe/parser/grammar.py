@@ -76,7 +76,7 @@ class Grammar:
             bound: where it ends.
         """
         first, search, match = self.finders.get(name) or self.finder(name)
-        if octets[start : start + 1] in first and (found := match(octets, start, bound)):
+        if start < bound and octets[start] in first and (found := match(octets, start, bound)):
             return found
         return search(octets, start, bound)
 

@@ -121,9 +121,10 @@ def unfolded(body: bytes) -> bytes:
     bare CR, which stays as part of the body.
     """
     body = body.strip(b" \t\r\n")
-    if b"\n" in body:
+    # numbers, because `in` with octets on its left raises and drops an error inside the interpreter first
+    if 0x0A in body:
         return body.replace(b"\r\n", b"").replace(b"\n", b"")
-    return body if b"\r" not in body else _unfold_cr(body)
+    return body if 0x0D not in body else _unfold_cr(body)
 
 
 def _unfold_cr(body: bytes) -> bytes:
