@@ -3,9 +3,9 @@
     from mailpipe.smtp import Envelope, ForwardPath, Reply
     from mailpipe.smtp.client import ClientProtocol
 
-From the ground up: `path` (addresses), `envelope`, `reply`, `command`, `extension` (values that know their octets);
-`transparency` (dots), `state` (the order of a session), `sasl`; `negotiation` (what a peer can take), `transaction`,
-`opening`, `events`, `client`.
+From the ground up: `path` (addresses), `xtext`, `reply`, `extension`, `envelope`, `attribute` (of XCLIENT), `command`
+(values that know their octets); `transparency` (dots), `state` (the order of a session), `sasl`, `demand`;
+`negotiation` (what a peer can take), `transaction`, `opening`, `events`, `client`. Beside them `transcript`.
 
 Never here: sockets, clocks, chance; messages and their header fields.
 """

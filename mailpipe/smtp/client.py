@@ -8,24 +8,35 @@
 Commands wait for their replies in one line, first come first served, so that several may be in flight where the peer
 offers PIPELINING. `opening` is the script for the beginning of a session; `extensions` must be set from its result.
 
+With `window` above 1 several transactions are in flight: the next MAIL goes behind the end of data of the one before
+(RFC 2920 section 3.1), with `chunking` content and all (RFC 3030), RSET between them, since the peer may hold on to
+a reverse-path whose BDAT it refused. What a lost connection then leaves in doubt: every transaction whose last octet
+may have left us and that has no reply. Without BDAT that is one at most, with it up to a whole window.
+
 Never here: sockets, clocks, and when to connect again.
 """
 
 from collections import deque
+from dataclasses import replace
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, MailpipeError, RemoteProtocolError
-from mailpipe.smtp.command import Bdat, Command, Data, EndOfData, Greeting, Rset
+from mailpipe.smtp.command import Bdat, Command, EndOfData, Greeting, Mail, Rcpt, Rset
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import NEED_DATA, ConnectionEnded, Event, ReplyReceived, TransactionEnded, Wait
 from mailpipe.smtp.extension import Extensions
-from mailpipe.smtp.negotiation import plan_transaction
+from mailpipe.smtp.negotiation import Planner
 from mailpipe.smtp.reply import Reply, ReplyParser
 from mailpipe.smtp.state import Dialect, State, assumed_state, is_allowed, next_state
-from mailpipe.smtp.transaction import Transaction
+from mailpipe.smtp.transaction import DATA, Transaction
 
 WINDOW = 100
-"""LIMIT: commands in flight; their replies must fit into the peer's send buffer, or both sides block in a write."""
+"""LIMIT: commands in flight; their replies must fit into the peer's send buffer, or both sides block in a write. Where
+several transactions are in flight, the front end reads while it writes, and the limit grows with their number."""
 
+_END, _RESET = EndOfData(), Rset()
+_USUAL: dict[type[Command], State] = {Mail: State.MAIL, Rcpt: State.RCPT, EndOfData: State.READY}
+"""What a positive reply leads to, in short: `next_state` is asked for each of a million replies."""
+_NO_SESSION = (State.GREETING, State.HELLO, State.AUTH)
 _Awaited = tuple[Command, Transaction | None]
 
 
@@ -34,30 +45,53 @@ class ClientProtocol:
 
     Attributes:
         dialect: SMTP or LMTP.
-        extensions: what the peer offers; set by the front end from the result of `opening`.
         state: where the session stands, as far as replies have told.
         encrypted: TLS is in use.
+        window: transactions in flight at most; more than one only where the peer offers PIPELINING, and only for a
+            front end that reads while it writes.
     """
 
-    def __init__(self, dialect: Dialect = Dialect.SMTP, *, encrypted: bool = False, window: int = WINDOW) -> None:
+    def __init__(self, dialect: Dialect = Dialect.SMTP, *, encrypted: bool = False, window: int = 1) -> None:
         self.dialect = dialect
-        self.extensions = Extensions()
         self.state = State.GREETING
         self.encrypted = encrypted
-        self._window = window
+        self.window = window
+        self.extensions = Extensions()
         self._assumed = State.GREETING
         self._parser = ReplyParser()
         self._awaited: deque[_Awaited] = deque([(Greeting(), None)])
         self._events: deque[Event] = deque()
         self._out: list[bytes] = []
         self._handed_out = 0
-        self._transaction: Transaction | None = None
+        self._answerable = 1  # of the commands awaited, those that were handed out; a reply to another came too early
+        self._transactions: deque[Transaction] = deque()
+        self._to_send: deque[Transaction] = deque()  # those of them that have not sent all they will
+        self._last_begun: Transaction | None = None
         self._reset_due = False
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the peer offers; set by the front end from the result of `opening`."""
+        return self._extensions
+
+    @extensions.setter
+    def extensions(self, extensions: Extensions) -> None:
+        self._extensions = extensions
+        self._planner: Planner | None = None
+        self._pipelining = extensions.pipelining
 
     @property
     def is_idle(self) -> bool:
         """Nothing is awaited: a transaction may begin."""
-        return not self._awaited and self._transaction is None and self.state not in (State.CLOSED, State.TLS)
+        return not self._awaited and not self._transactions and self.state not in (State.CLOSED, State.TLS)
+
+    @property
+    def may_begin(self) -> bool:
+        """One more transaction may be in flight."""
+        in_flight = len(self._transactions)
+        if in_flight and self._pipelining:
+            return in_flight < self.window and self.state is not State.CLOSED
+        return self.is_idle and self.state not in _NO_SESSION
 
     @property
     def awaited(self) -> Command | None:
@@ -70,35 +104,37 @@ class ClientProtocol:
         Raises:
             LocalProtocolError: it is not allowed now, or an argument cannot be said.
         """
-        if self._transaction is not None:
+        if self._transactions:
             raise LocalProtocolError(f"{command.verb} in the middle of a transaction")
-        if self._awaited and (not self.extensions.pipelining or self._awaited[-1][0].ends_group):
+        if self._awaited and (not self._pipelining or self._awaited[-1][0].ends_group):
             raise LocalProtocolError(f"{command.verb} before the reply to {self._awaited[-1][0].verb} has come")
         if not is_allowed(self._assumed, type(command)):
             raise LocalProtocolError(f"{command.verb} cannot be given now (state: {self._assumed.value})")
         self._emit(command, None)
 
-    def begin(self, envelope: Envelope, octets: bytes) -> None:
-        """Begin a transaction; its events end with `TransactionEnded`.
+    def begin(self, envelope: Envelope, octets: bytes, *, chunking: bool = False) -> None:
+        """Begin a transaction; its events end with `TransactionEnded`, in the order in which they were begun.
 
         Args:
             envelope: from whom, to whom.
             octets: the message, CRLF its only line end.
+            chunking: send it by BDAT where that is offered, and then behind RCPT at once where several commands may be
+                in flight.
 
         Raises:
-            LocalProtocolError: there is one already, no session yet, or the message holds a bare CR or LF.
+            LocalProtocolError: there are `window` already, no session yet, or the message holds a bare CR or LF.
         """
-        if not self.is_idle or self.state in (State.GREETING, State.HELLO, State.AUTH):
+        if not self.may_begin:
             raise LocalProtocolError(f"a transaction cannot begin now (state: {self.state.value})")
-        plan = plan_transaction(envelope, octets, self.extensions, encrypted=self.encrypted)
+        if self._planner is None or self._planner.encrypted is not self.encrypted:
+            self._planner = Planner(self._extensions, encrypted=self.encrypted)
+        plan = self._planner.plan(envelope, octets, chunking=chunking)
         transaction = Transaction(envelope, plan, self.dialect)
+        self._transactions.append(transaction)
         if transaction.is_done:
-            self._events.append(TransactionEnded(transaction.result()))
+            self._report()
             return
-        if self._reset_due:
-            self._reset_due = False
-            self._emit(Rset(), None)
-        self._transaction = transaction
+        self._to_send.append(transaction)
         self._advance()
 
     def octets_to_send(self) -> bytes:
@@ -108,6 +144,7 @@ class ClientProtocol:
         octets = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         self._handed_out += len(octets)
+        self._answerable = len(self._awaited)
         return octets
 
     def receive_data(self, octets: bytes) -> None:
@@ -169,58 +206,120 @@ class ClientProtocol:
     def _take(self, reply: Reply) -> None:
         if not self._awaited:
             # Out of step: what follows would be taken for the answer to something else, and mail would be lost by it.
-            self._end(RemoteProtocolError(f"the peer said {reply} without being asked"), "", 0)
+            words = f"the peer said {reply} without being asked"
+            self._end(RemoteProtocolError(words), words, 0)
             return
+        if self._answerable <= 0 and reply.code < 400:
+            raise RemoteProtocolError(f"the peer said {reply} before {self._awaited[0][0].verb} was sent")
         command, transaction = self._awaited.popleft()
+        self._answerable -= 1
         if reply.code == 421:
             self._closed_by(command, transaction, reply)
             return
-        self.state = next_state(self.state, command, reply)
-        if self.state is State.TLS:
-            self._parser.clear()
+        usual = _USUAL.get(type(command)) if 200 <= reply.code < 300 else None
+        self.state = usual or next_state(self.state, command, reply)
         if transaction is not None:
             self._take_for(transaction, command, reply)
-        elif isinstance(command, Rset) and self._transaction is not None:
-            if not reply.is_positive:
-                raise RemoteProtocolError(f"the peer answered RSET with {reply}")
         else:
+            if self.state is State.TLS:
+                self._parser.clear()
             self._events.append(ReplyReceived(command, reply))
         if not self._awaited:
             self._assumed = self.state
-        if self._transaction is not None:
+        if self._to_send:
             self._advance()
 
     def _take_for(self, transaction: Transaction, command: Command, reply: Reply) -> None:
-        transaction.take(command, reply)
-        if not reply.is_positive and isinstance(command, Data | EndOfData | Bdat):
-            self._reset_due = not reply.is_intermediate
+        if command is _RESET:
+            if not reply.is_positive:
+                raise RemoteProtocolError(f"the peer answered RSET with {reply}")
+            self._reset_due = False
+            return
+        kind = type(command)
+        if transaction.take(command, reply):
+            # another object for each reply: whoever watches `awaited` has a time-out for each
+            self._awaited.appendleft((replace(command) if isinstance(command, Bdat) else EndOfData(), transaction))
+            self._answerable += 1
+            return
+        if kind is Mail:
+            self._reset_due = self._reset_due and not reply.is_positive
+        elif reply.code >= 400 and (command is DATA or kind is EndOfData or kind is Bdat):
+            self._reset_due = True
         if transaction.is_done:
             # A peer that still holds a reverse-path would refuse the next MAIL; RSET goes out together with that.
             self._reset_due = self._reset_due or self.state in (State.MAIL, State.RCPT, State.BDAT)
-            self._transaction = None
-            self._events.append(TransactionEnded(transaction.result()))
+            self._report()
+
+    def _report(self) -> None:
+        """Say of those in front how they ended."""
+        while self._transactions and self._transactions[0].is_done:
+            self._events.append(TransactionEnded(self._transactions.popleft().result()))
 
     def _advance(self) -> None:
-        """Send as much of the transaction as may be in flight."""
-        transaction = self._transaction
-        assert transaction is not None
+        """Send as much of the transactions as may be in flight."""
+        while self._to_send:
+            transaction = self._to_send[0]
+            if transaction.must_begin_again:
+                transaction.begin_again()
+                self._reset_due, self._last_begun = True, None
+            if transaction.end_mark is None and not transaction.is_done and not self._push(transaction):
+                return
+            self._to_send.popleft()
+
+    def _push(self, transaction: Transaction) -> bool:
+        """Send as much of one transaction as may be in flight; returns whether that is all of it."""
         content = transaction.take_content()
         if content is not None:
             self._out.append(content)
-            self._awaited.extend((EndOfData(), transaction) for _ in range(transaction.ends_due))
+            self._awaited.append((_END, transaction))
             self._mark_end(transaction)
-            return
-        ahead = self.extensions.pipelining
-        while not self._awaited or (ahead and len(self._awaited) < self._window):
+            return True
+        ahead, awaited, plan = self._pipelining, self._awaited, transaction.plan
+        limit = max(WINDOW, 8 * self.window)
+        if not transaction.has_begun:
+            if awaited and (not ahead or awaited[-1][0].ends_group):
+                return False
+            if self._last_begun is not transaction:
+                self._prepare(transaction)
+            if ahead and len(awaited) + len(plan.rcpts) + 2 <= limit and (plan.is_eager or not plan.is_chunked):
+                return self._push_whole(transaction)
+        while not awaited or (ahead and len(awaited) < limit):
             step = transaction.next_step(may_run_ahead=ahead)
             if step is None:
-                return
+                return False
             if isinstance(step, Bdat):
-                self._out += (step.octets, transaction.plan.content)
-                self._awaited.extend((Bdat(step.size, step.last), transaction) for _ in range(transaction.ends_due))
-                self._mark_end(transaction)
-                return
+                self._push_chunk(transaction, step)
+                return True
             self._emit(step, transaction)
+        return False
+
+    def _prepare(self, transaction: Transaction) -> None:
+        """What must stand before MAIL."""
+        before, self._last_begun = self._last_begun, transaction
+        transaction.is_ahead = before is not None and not before.is_done
+        if self._reset_due or (transaction.is_ahead and before is not None and before.leaves_unclear):
+            self._reset_due = False
+            self._emit(_RESET, transaction)
+
+    def _push_whole(self, transaction: Transaction) -> bool:
+        """Send everything that needs no reply in one group."""
+        plan, awaited = transaction.plan, self._awaited
+        transaction.send_whole()
+        self._out.append(plan.octets)
+        awaited.append((plan.mail, transaction))
+        for _, rcpt in plan.rcpts:
+            awaited.append((rcpt, transaction))
+        if plan.is_eager:
+            self._push_chunk(transaction, Bdat(len(plan.content), last=True))
+            return True
+        self._out.append(b"DATA\r\n")
+        awaited.append((DATA, transaction))
+        return False
+
+    def _push_chunk(self, transaction: Transaction, step: Bdat) -> None:
+        self._out += (step.octets, transaction.plan.content)
+        self._awaited.append((step, transaction))
+        self._mark_end(transaction)
 
     def _mark_end(self, transaction: Transaction) -> None:
         transaction.end_mark = self._handed_out + sum(map(len, self._out))
@@ -232,17 +331,24 @@ class ClientProtocol:
 
     def _closed_by(self, command: Command, transaction: Transaction | None, reply: Reply) -> None:
         """421: the peer closes the connection after it (RFC 5321 section 3.8)."""
-        if self._transaction is not None:
-            self._transaction.closed_by(command if transaction is not None else self._transaction.plan.mail, reply)
+        words = f"the peer said {reply}"
+        if transaction is not None:
+            transaction.closed_by(transaction.plan.mail if command is _RESET else command, reply)
+            if transaction.has_every_answer:
+                self._transactions.popleft()
+                self._events.append(TransactionEnded(transaction.result()))
         else:
             self._events.append(ReplyReceived(command, reply))
-        self._end(ConnectionLost(f"the peer said {reply}"), "", 0)
+        self._end(ConnectionLost(words), words, 0)
 
     def _end(self, error: MailpipeError, lost: str, unsent: int) -> None:
-        if self._transaction is not None:
-            result = self._transaction.result(lost, self._handed_out - unsent)
+        for transaction in self._transactions:
+            whole = transaction.is_done and transaction.has_every_answer
+            result = transaction.result("" if whole else lost, self._handed_out - unsent)
             self._events.append(TransactionEnded(result))
-            self._transaction = None
+        self._transactions.clear()
+        self._to_send.clear()
+        self._last_begun = None
         self._out.clear()
         self._awaited.clear()
         self.state = self._assumed = State.CLOSED

@@ -3,7 +3,7 @@ r"""SMTP and LMTP commands as values (RFC 5321 section 4.1.1, RFC 2033, 3030, 32
     Mail("ann@example.org", (("SIZE", "1200"),)).octets     # b"MAIL FROM:<ann@example.org> SIZE=1200\r\n"
     parse_command(b"RCPT TO:<bob@example.net>")              # Rcpt("bob@example.net")
 
-Rendering refuses whatever could end a command early or begin another.
+Rendering refuses whatever could end a command early or begin another. XCLIENT and XFORWARD are Postfix's own.
 
 Never here: when a command may be given (`state`), and what it is answered.
 """
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mailpipe.errors import LocalProtocolError, RemoteProtocolError
+from mailpipe.smtp.attribute import attributes_text, parse_attributes
 from mailpipe.smtp.envelope import Parameters
 from mailpipe.smtp.path import parse_path, path_octets
 
 __all__ = [
     "Command", "Greeting", "Ehlo", "Helo", "Lhlo", "Mail", "Rcpt", "Data", "EndOfData", "Bdat", "Rset", "Noop", "Quit",
-    "StartTls", "Auth", "AuthResponse", "Unknown", "parse_command",
+    "StartTls", "Auth", "AuthResponse", "Xclient", "Xforward", "Unknown", "parse_command",
 ]  # fmt: skip
 
 MAX_COMMAND = 12_288
@@ -274,6 +275,41 @@ class AuthResponse(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class _ClientAttributes(Command):
+    attributes: Parameters
+    ends_group = True
+
+    @property
+    def octets(self) -> bytes:
+        """The command line; an IPv6 address gets its prefix, a value that is unavailable its word."""
+        return f"{self.verb} {attributes_text(self.attributes)}\r\n".encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Xclient(_ClientAttributes):
+    """XCLIENT: the session is somebody else's, for all that the peer decides; it greets again afterwards.
+
+    Attributes:
+        attributes: (name, value, None where it is unavailable): NAME, ADDR, PORT, PROTO, HELO, LOGIN, DESTADDR,
+            DESTPORT; only those that the peer lists may be sent.
+    """
+
+    verb = "XCLIENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Xforward(_ClientAttributes):
+    """XFORWARD: where the next message came from, for the peer's log; forgotten after the transaction.
+
+    Attributes:
+        attributes: (name, value, None where it is unavailable): NAME, ADDR, PORT, PROTO, HELO, IDENT, SOURCE; only
+            those that the peer lists may be sent.
+    """
+
+    verb = "XFORWARD"
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown(Command):
     """A command line that is none of the others, VRFY, EXPN and HELP among them.
 
@@ -382,6 +418,10 @@ def _auth(argument: bytes) -> Command:
     return Auth(words[0].decode("ascii").upper(), initial)
 
 
+def _client_attributes(kind: type[_ClientAttributes]) -> Callable[[bytes], Command]:
+    return lambda argument: kind(parse_attributes(argument.decode("ascii")))
+
+
 _READERS: dict[bytes, Callable[[bytes], Command]] = {
     b"EHLO": _hello(Ehlo),
     b"HELO": _hello(Helo),
@@ -395,4 +435,6 @@ _READERS: dict[bytes, Callable[[bytes], Command]] = {
     b"QUIT": _bare(Quit()),
     b"STARTTLS": _bare(StartTls()),
     b"AUTH": _auth,
+    b"XCLIENT": _client_attributes(Xclient),
+    b"XFORWARD": _client_attributes(Xforward),
 }

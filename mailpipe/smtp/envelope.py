@@ -8,10 +8,17 @@ Addresses are held without angle brackets; "" as reverse-path is the null one, "
 Never here: header fields. An envelope is never read from or written to a header by this module.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+
+from mailpipe.errors import LocalProtocolError
+from mailpipe.smtp.extension import parse_moment
+from mailpipe.smtp.path import AddressSpec
+from mailpipe.smtp.xtext import encode_xtext
 
 Parameters = tuple[tuple[str, str | None], ...]
 """ESMTP parameters that mailpipe has no name for: (keyword in capitals, value or None)."""
+
+_MOST_SECONDS = 999_999_999  # nine digits, in RFC 2852 section 4 as in RFC 4865 section 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,19 @@ class MailParameters:
         smtputf8: an address or the header needs UTF-8 (RFC 6531).
         requiretls: every hop must use TLS (RFC 8689).
         parameters: any others.
+        auth: the address-spec of who submitted the mail, "" where that is not known well enough; None where not given
+            (RFC 4954 section 5).
+        mt_priority: -9 to 9, the higher the more urgent; None where not given (RFC 6710).
+        hold_for: seconds for which the next hop is to hold the mail back; None where not given (RFC 4865).
+        hold_until: the moment until which it is, in UTC as RFC 3339 writes it: "2026-12-24T18:00:00Z"; never together
+            with `hold_for`.
+        by_time: seconds within which it is to be delivered, below zero where they are over; None where not given
+            (RFC 2852). Whoever holds the mail takes off the time that it lay with him.
+        by_mode: "R", return it when the time is over; "N", tell the sender and go on. "R" asks for time left.
+        by_trace: each hop is to report that it passed the mail on.
+
+    Raises:
+        LocalProtocolError: a value is out of its range, or an address is none.
     """
 
     body: str | None = None
@@ -53,6 +73,46 @@ class MailParameters:
     smtputf8: bool = False
     requiretls: bool = False
     parameters: Parameters = ()
+    auth: str | None = None
+    mt_priority: int | None = None
+    hold_for: int | None = None
+    hold_until: str | None = None
+    by_time: int | None = None
+    by_mode: str = "R"
+    by_trace: bool = False
+
+    def __post_init__(self) -> None:
+        if self.auth:
+            AddressSpec.parse(self.auth)
+        if self.mt_priority is not None and not -9 <= self.mt_priority <= 9:
+            raise LocalProtocolError(f"a priority is -9 to 9 (RFC 6710 section 4), not {self.mt_priority}")
+        if self.hold_for is not None and not 0 <= self.hold_for <= _MOST_SECONDS:
+            raise LocalProtocolError(f"hold_for is 0 to {_MOST_SECONDS} seconds (RFC 4865), not {self.hold_for}")
+        until = self.hold_until
+        if until is not None and (self.hold_for is not None or until[-1:] != "Z" or parse_moment(until) is None):
+            words = "hold_until is a moment such as 2026-12-24T18:00:00Z, and never together with hold_for"
+            raise LocalProtocolError(f"{words} (RFC 4865), not {until[:80]!a}")
+        if self.by_time is not None:
+            if not -_MOST_SECONDS <= self.by_time <= _MOST_SECONDS or self.by_mode not in ("R", "N"):
+                words = f"at most {_MOST_SECONDS} seconds with mode R or N"
+                raise LocalProtocolError(f"{words} (RFC 2852 section 4), not {self.by_time} with {self.by_mode[:80]!a}")
+            if self.by_mode == "R" and self.by_time <= 0:
+                raise LocalProtocolError("no time is left in mode R: the mail is to be returned (RFC 2852 section 4)")
+
+    @property
+    def auth_word(self) -> str | None:
+        """The value of AUTH=, None where not given; nobody where the address is not ASCII, which a relay may say."""
+        if self.auth is None:
+            return None
+        return encode_xtext(self.auth) if self.auth and self.auth.isascii() else "<>"
+
+    @property
+    def by_word(self) -> str | None:
+        """The value of BY=, such as "120;RT"; None where not given."""
+        return None if self.by_time is None else f"{self.by_time};{self.by_mode}{'T' if self.by_trace else ''}"
+
+
+_NO_PARAMETERS = MailParameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +127,7 @@ class Envelope:
 
     reverse_path: str = ""
     forward_paths: tuple[ForwardPath, ...] = ()
-    parameters: MailParameters = field(default_factory=MailParameters)
+    parameters: MailParameters = _NO_PARAMETERS
 
     @classmethod
     def of(cls, reverse_path: str, *addresses: str) -> "Envelope":

@@ -9,7 +9,7 @@
 Never here: what to do about an event.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mailpipe.errors import ConnectionLost, MailpipeError
@@ -64,6 +64,14 @@ class RecipientAnswer:
         """Neither accepted nor refused for good nor in doubt: to be tried again."""
         return not (self.is_accepted or self.is_permanent or self.in_doubt)
 
+    @property
+    def is_one_too_many(self) -> bool:
+        """452 or 552 to RCPT: enough recipients for one transaction (RFC 5321 section 4.5.3.1.10)."""
+        reply = self.reply
+        if reply is None or self.command != "RCPT" or reply.code not in (452, 552):
+            return False
+        return reply.status is None or (reply.status.subject, reply.status.detail) == (5, 3)
+
 
 @dataclass(frozen=True, slots=True)
 class TransactionResult:
@@ -90,6 +98,17 @@ class TransactionResult:
     def accepted(self) -> tuple[ForwardPath, ...]:
         """The recipients for whom the peer took the message."""
         return tuple(answer.path for answer in self.answers if answer.is_accepted)
+
+    @property
+    def never_began(self) -> bool:
+        """The peer has not even taken the reverse-path: another attempt repeats nothing."""
+        return not self.in_doubt and (self.mail_reply is None or self.mail_reply.code == 421)
+
+    def of_peer(self, peer: str) -> "TransactionResult":
+        """The same with the peer's name in front of why the connection ended."""
+        if self.lost is None:
+            return self
+        return replace(self, lost=ConnectionLost(f"{peer}: {self.lost}", self.lost.status, in_doubt=self.lost.in_doubt))
 
     def raise_if_lost(self) -> None:
         """For whoever prefers an exception.

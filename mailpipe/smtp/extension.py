@@ -8,8 +8,10 @@ Each property names its RFC; a keyword without property is still in `keywords`.
 Never here: what a client makes of an extension; see `negotiation`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from mailpipe.smtp.reply import Reply
 
@@ -36,6 +38,38 @@ KNOWN = {
     "XFORWARD": "Postfix, what the client knows of the origin",
 }
 """Keyword → where it is defined and what it is for."""
+
+
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
+
+def parse_moment(text: str) -> datetime | None:
+    """A moment in the form of RFC 3339 section 5.6, None where the text is none.
+
+    >>> parse_moment("2026-12-24T18:00:00Z")
+    datetime.datetime(2026, 12, 24, 18, 0, tzinfo=datetime.timezone.utc)
+    """
+    if not _MOMENT.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text.upper())
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FutureRelease:
+    """How far ahead a message may be held (RFC 4865 section 4).
+
+    Attributes:
+        longest: the longest interval of HOLDFOR; None where it was not readable.
+        latest: the latest moment of HOLDUNTIL; None likewise.
+    """
+
+    longest: timedelta | None
+    latest: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +170,59 @@ class Extensions:
             if value.isascii() and value.isdigit() and 0 < len(value) <= 6 and int(value) > 0:
                 found[name] = int(value)
         return found
+
+    @property
+    def mail_max(self) -> int | None:
+        """Transactions in one session, None without limit (RFC 9422 section 4.1)."""
+        return self.limits.get("MAILMAX")
+
+    @property
+    def rcpt_max(self) -> int | None:
+        """Recipients in one transaction, None without limit (RFC 9422 section 4.2)."""
+        return self.limits.get("RCPTMAX")
+
+    @property
+    def rcpt_domain_max(self) -> int | None:
+        """Domains among the recipients of one transaction, None without limit (RFC 9422 section 4.3)."""
+        return self.limits.get("RCPTDOMAINMAX")
+
+    @property
+    def mt_priority(self) -> bool:
+        """Messages may have a priority (RFC 6710)."""
+        return "MT-PRIORITY" in self.keywords
+
+    @property
+    def priority_profile(self) -> str:
+        """The profile of priorities that the peer follows, "" where it names none (RFC 6710 section 3)."""
+        return (self.keywords.get("MT-PRIORITY") or ("",))[0].upper()
+
+    @property
+    def future_release(self) -> FutureRelease | None:
+        """How far ahead a message may be held, None where none may be (RFC 4865)."""
+        words = self.keywords.get("FUTURERELEASE")
+        if words is None:
+            return None
+        seconds = words[0] if words else ""
+        readable = seconds.isascii() and seconds.isdigit() and len(seconds) <= 9
+        longest = timedelta(seconds=int(seconds)) if readable else None
+        return FutureRelease(longest, parse_moment(words[1]) if len(words) > 1 else None)
+
+    @property
+    def deliver_by(self) -> timedelta | None:
+        """The shortest time that may be asked for, zero where the peer names none; None not offered (RFC 2852)."""
+        words = self.keywords.get("DELIVERBY")
+        if words is None:
+            return None
+        seconds = words[0].partition(",")[0] if words else ""
+        readable = seconds.isascii() and seconds.isdigit() and len(seconds) <= 9
+        return timedelta(seconds=int(seconds)) if readable else timedelta()
+
+    @property
+    def xclient(self) -> tuple[str, ...]:
+        """The attributes that XCLIENT may say, in capitals (Postfix)."""
+        return tuple(word.upper() for word in self.keywords.get("XCLIENT", ()))
+
+    @property
+    def xforward(self) -> tuple[str, ...]:
+        """The attributes that XFORWARD may say, in capitals (Postfix)."""
+        return tuple(word.upper() for word in self.keywords.get("XFORWARD", ()))

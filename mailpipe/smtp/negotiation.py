@@ -10,15 +10,19 @@ Never here: conversion of messages. Whoever writes the octets asks the extension
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailpipe.errors import LocalProtocolError
 from mailpipe.smtp.command import Mail, Rcpt
-from mailpipe.smtp.envelope import Envelope, ForwardPath, Parameters
+from mailpipe.smtp.demand import demand_parameters, demand_refusal
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters, Parameters
 from mailpipe.smtp.extension import Extensions
-from mailpipe.smtp.path import AddressSpec
+from mailpipe.smtp.path import AddressSpec, path_octets
 from mailpipe.smtp.reply import Reply
-from mailpipe.smtp.transparency import encode_content, is_crlf_only
+from mailpipe.smtp.transparency import chunk_content, encode_content, is_crlf_only
 from mailpipe.status import EnhancedStatus
+
+_PLAIN = MailParameters()
 
 # Parameters that we only pass on, and the extension that allows each.
 _EXTENSION_OF = {
@@ -31,6 +35,10 @@ _EXTENSION_OF = {
 }
 
 
+EAGER_SIZE = 1 << 20
+"""LIMIT: octets of a message that goes by BDAT before anybody is known to want it; a larger one waits for that."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransactionPlan:
     """The commands and the content of one transaction.
@@ -41,6 +49,8 @@ class TransactionPlan:
         refusals: place in the envelope → our own refusal of a recipient whom it is not asked about.
         content: what follows the reply to DATA, end of data included, or the one piece of BDAT.
         is_chunked: the content goes by BDAT.
+        is_eager: and it goes behind RCPT at once, where the peer takes several commands in flight.
+        octets: MAIL and every RCPT as they go over the wire.
     """
 
     mail: Mail
@@ -48,10 +58,78 @@ class TransactionPlan:
     refusals: Mapping[int, Reply]
     content: bytes
     is_chunked: bool = False
+    is_eager: bool = False
+    octets: bytes = b""
+
+
+class Planner:
+    """Makes the plans of one session; what the peer offers is looked up once.
+
+    Attributes:
+        extensions: what the peer offers.
+        encrypted: the connection has TLS.
+    """
+
+    __slots__ = ("_binary", "_chunks", "_eager", "_limit", "_sized", "_utf8", "encrypted", "extensions")
+
+    def __init__(self, extensions: Extensions, *, encrypted: bool = False) -> None:
+        self.extensions, self.encrypted = extensions, encrypted
+        size = extensions.size
+        self._sized, self._limit = size is not None, size or 0
+        self._utf8 = extensions.smtputf8
+        self._chunks, self._binary = extensions.chunking, extensions.binarymime
+        self._eager = extensions.pipelining
+
+    def plan(self, envelope: Envelope, octets: bytes, *, chunking: bool = False) -> TransactionPlan:
+        """Choose the commands; see `plan_transaction`."""
+        # Without BINARYMIME a bare CR or LF is refused; a NUL passes, as it always did.
+        binary = self._binary and (not is_crlf_only(octets) or b"\0" in octets)
+        chunked = binary or (chunking and self._chunks)
+        eager = chunked and chunking and self._eager and len(octets) <= EAGER_SIZE
+        smtputf8 = self._utf8 and _needs_smtputf8(envelope, octets)
+        body = "BINARYMIME" if binary else None if octets.isascii() else "8BITMIME"
+        if body is None and not smtputf8 and envelope.parameters == _PLAIN and not 0 < self._limit < len(octets):
+            mail, mail_octets, whole = self._usual_mail(envelope.reverse_path, len(octets))
+        else:
+            extensions = self.extensions
+            mail = Mail(envelope.reverse_path, _mail_parameters(envelope, extensions, len(octets), body, smtputf8))
+            mail_octets, whole = _whole_refusal(envelope, mail, octets, extensions, body, self.encrypted)
+        if whole is not None or not envelope.forward_paths:
+            refused = {} if whole is None else dict.fromkeys(range(len(envelope.forward_paths)), whole)
+            return TransactionPlan(mail, (), refused, b"")
+        rcpts: list[tuple[int, Rcpt]] = []
+        pieces = [mail_octets]
+        refusals = {}
+        for place, path in enumerate(envelope.forward_paths):
+            try:
+                if path.notify or path.orcpt or path.parameters:
+                    rcpt = Rcpt(path.address, _rcpt_parameters(path, self.extensions), smtputf8)
+                    line = rcpt.octets
+                else:
+                    rcpt, line = _usual_rcpt(path.address, smtputf8)
+            except LocalProtocolError as error:
+                refusals[place] = _local(error.status, str(error))
+            else:
+                rcpts.append((place, rcpt))
+                pieces.append(line)
+        content = b""
+        if rcpts:
+            content = octets if binary else chunk_content(octets) if chunked else encode_content(octets)
+        return TransactionPlan(mail, tuple(rcpts), refusals, content, chunked, eager, b"".join(pieces))
+
+    def _usual_mail(self, reverse_path: str, size: int) -> tuple[Mail, bytes, Reply | None]:
+        """MAIL with no parameter but SIZE."""
+        mail = Mail(reverse_path, (("SIZE", str(size)),) if self._sized else ())
+        try:
+            path = path_octets(reverse_path)
+        except LocalProtocolError as error:
+            return mail, b"", _bad_reverse_path(error)
+        # RFC 1870 section 6.1: the size before transparency
+        return mail, b"MAIL FROM:%b SIZE=%d\r\n" % (path, size) if self._sized else b"MAIL FROM:%b\r\n" % path, None
 
 
 def plan_transaction(
-    envelope: Envelope, octets: bytes, extensions: Extensions, *, encrypted: bool = False
+    envelope: Envelope, octets: bytes, extensions: Extensions, *, encrypted: bool = False, chunking: bool = False
 ) -> TransactionPlan:
     """Choose the commands.
 
@@ -60,31 +138,18 @@ def plan_transaction(
         octets: the message with CRLF as its only line end, unless it is to go as BINARYMIME.
         extensions: what the peer offers.
         encrypted: the connection has TLS.
+        chunking: use BDAT where it is offered (RFC 3030), not only where it must be.
 
     Raises:
-        LocalProtocolError: the message holds a bare CR or LF and cannot go by BDAT.
+        LocalProtocolError: the message holds a bare CR or LF and cannot go as BINARYMIME.
     """
-    # Without BINARYMIME encode_content refuses a bare CR or LF; a NUL passes, as it always did.
-    chunked = extensions.binarymime and (not is_crlf_only(octets) or b"\0" in octets)
-    smtputf8 = extensions.smtputf8 and _needs_smtputf8(envelope, octets)
-    body = "BINARYMIME" if chunked else None if octets.isascii() else "8BITMIME"
-    mail = Mail(envelope.reverse_path, _mail_parameters(envelope, extensions, len(octets), body, smtputf8))
-    whole = _whole_refusal(envelope, mail, octets, extensions, body, encrypted)
-    if whole is not None or not envelope.forward_paths:
-        refusals = {} if whole is None else dict.fromkeys(range(len(envelope.forward_paths)), whole)
-        return TransactionPlan(mail, (), refusals, b"")
-    rcpts: list[tuple[int, Rcpt]] = []
-    refusals = {}
-    for place, path in enumerate(envelope.forward_paths):
-        rcpt = Rcpt(path.address, _rcpt_parameters(path, extensions), smtputf8)
-        try:
-            _ = rcpt.octets
-        except LocalProtocolError as error:
-            refusals[place] = _local(error.status, str(error))
-        else:
-            rcpts.append((place, rcpt))
-    content = (octets if chunked else encode_content(octets)) if rcpts else b""
-    return TransactionPlan(mail, tuple(rcpts), refusals, content, chunked)
+    return Planner(extensions, encrypted=encrypted).plan(envelope, octets, chunking=chunking)
+
+
+@lru_cache(4096)
+def _usual_rcpt(address: str, smtputf8: bool) -> tuple[Rcpt, bytes]:
+    rcpt = Rcpt(address, (), smtputf8)
+    return rcpt, rcpt.octets
 
 
 def _local(status: EnhancedStatus, text: str) -> Reply:
@@ -92,8 +157,9 @@ def _local(status: EnhancedStatus, text: str) -> Reply:
 
 
 def _needs_smtputf8(envelope: Envelope, octets: bytes) -> bool:
-    addresses = (envelope.reverse_path, *envelope.addresses)
-    return any(_is_utf8_address(address) for address in addresses) or has_utf8_header(octets)
+    if has_utf8_header(octets) or _is_utf8_address(envelope.reverse_path):
+        return True
+    return any(_is_utf8_address(path.address) for path in envelope.forward_paths)
 
 
 def has_utf8_header(octets: bytes) -> bool:
@@ -141,6 +207,7 @@ def _mail_parameters(
             chosen.append(("ENVID", given.envid))
     if given.requiretls and extensions.requiretls:
         chosen.append(("REQUIRETLS", None))
+    chosen += demand_parameters(given, extensions)
     return (*chosen, *_allowed(given.parameters, extensions))
 
 
@@ -162,23 +229,27 @@ def _allowed(parameters: Parameters, extensions: Extensions) -> Parameters:
 
 def _whole_refusal(
     envelope: Envelope, mail: Mail, octets: bytes, extensions: Extensions, body: str | None, encrypted: bool
-) -> Reply | None:
-    """Why the transaction cannot be had at all, or None."""
+) -> tuple[bytes, Reply | None]:
+    """The octets of MAIL, and why the transaction cannot be had at all, or None."""
     try:
-        _ = mail.octets
+        line = mail.octets
     except LocalProtocolError as error:
-        utf8 = error.status == EnhancedStatus(5, 6, 7)
-        return _local(error.status if utf8 else EnhancedStatus(5, 1, 7), f"reverse-path: {error}")
+        return b"", _bad_reverse_path(error)
     if envelope.parameters.smtputf8 and not extensions.smtputf8 and has_utf8_header(octets):
         words = "the header needs SMTPUTF8 (RFC 6531), which the next hop does not offer"
-        return _local(EnhancedStatus(5, 6, 7), words)
+        return line, _local(EnhancedStatus(5, 6, 7), words)
     if extensions.size and len(octets) > extensions.size:
         words = f"the message has {len(octets)} octets, the next hop takes at most {extensions.size}"
-        return _local(EnhancedStatus(5, 3, 4), words)
+        return line, _local(EnhancedStatus(5, 3, 4), words)
     if body is not None and not extensions.eightbitmime:
         words = "the message holds 8-bit octets, and the next hop does not offer 8BITMIME; re-encode it to 7bit"
-        return _local(EnhancedStatus(5, 6, 3), words)
+        return line, _local(EnhancedStatus(5, 6, 3), words)
     if envelope.parameters.requiretls and not (encrypted and extensions.requiretls):
         words = "the mail must travel over TLS on every hop (RFC 8689), and the next hop does not offer that"
-        return _local(EnhancedStatus(5, 7, 30), words)
-    return None
+        return line, _local(EnhancedStatus(5, 7, 30), words)
+    return line, demand_refusal(envelope.parameters, extensions)
+
+
+def _bad_reverse_path(error: LocalProtocolError) -> Reply:
+    utf8 = error.status == EnhancedStatus(5, 6, 7)
+    return _local(error.status if utf8 else EnhancedStatus(5, 1, 7), f"reverse-path: {error}")

@@ -9,7 +9,6 @@ Never here: what a reply means for a message; that is read by whoever asked.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from mailpipe.errors import LocalProtocolError, RemoteProtocolError
 from mailpipe.status import EnhancedStatus
@@ -140,7 +139,12 @@ class ReplyParser:
             RemoteProtocolError: what came is no reply, or a reply without end.
         """
         while (end := self._buffer.find(b"\n", max(self._searched, self._at))) >= 0:
-            line = bytes(self._buffer[self._at : end]).rstrip(b"\r")
+            line = bytes(self._buffer[self._at : end])
+            if not self._lines and (said_before := _SAID_BEFORE.get(line)) is not None:
+                self._at = self._searched = end + 1
+                self._size = 0
+                return said_before
+            whole, line = line, line.rstrip(b"\r")
             self._size += end + 1 - self._at
             self._at = self._searched = end + 1
             if self._size > MAX_REPLY:
@@ -153,7 +157,12 @@ class ReplyParser:
             self._lines.append(match[3])
             if not match[2]:
                 lines, self._lines, self._size = tuple(self._lines), [], 0
-                return (_usual_reply if len(line) < 80 and len(lines) == 1 else _reply)(int(match[1]), lines)
+                reply = _reply(int(match[1]), lines)
+                if len(lines) == 1 and len(whole) < 80:
+                    if len(_SAID_BEFORE) >= 256:
+                        _SAID_BEFORE.clear()  # LIMIT: a peer with a number in each reply must not fill the memory
+                    _SAID_BEFORE[whole] = reply
+                return reply
         self._searched = len(self._buffer)
         if self._size + len(self._buffer) - self._at > MAX_REPLY:
             raise RemoteProtocolError(f"the peer sent a reply of more than {MAX_REPLY} octets")
@@ -178,8 +187,8 @@ def _reply(code: int, raw: tuple[bytes, ...]) -> Reply:
     return Reply(code, tuple(lines), status)
 
 
-# A server says the same few things for every message of a batch.
-_usual_reply = lru_cache(256)(_reply)
+# A server says the same few things for every message of a batch: line without LF → its reply.
+_SAID_BEFORE: dict[bytes, Reply] = {}
 
 
 def parse_reply(octets: bytes) -> Reply:

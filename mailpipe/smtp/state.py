@@ -27,6 +27,8 @@ from mailpipe.smtp.command import (
     Rcpt,
     Rset,
     StartTls,
+    Xclient,
+    Xforward,
 )
 from mailpipe.smtp.reply import Reply
 
@@ -56,8 +58,8 @@ class State(StrEnum):
 _ANYTIME = frozenset({Noop, Quit, Rset, Ehlo, Helo, Lhlo})
 _ALLOWED: dict[State, frozenset[type[Command]]] = {
     State.GREETING: frozenset({Greeting}),
-    State.HELLO: frozenset({Ehlo, Helo, Lhlo, Noop, Quit, Rset}),
-    State.READY: _ANYTIME | {Mail, StartTls, Auth},
+    State.HELLO: frozenset({Ehlo, Helo, Lhlo, Noop, Quit, Rset, Xclient}),
+    State.READY: _ANYTIME | {Mail, StartTls, Auth, Xclient, Xforward},
     State.MAIL: _ANYTIME | {Rcpt},
     State.RCPT: _ANYTIME | {Rcpt, Data, Bdat},
     State.DATA: frozenset({EndOfData}),
@@ -81,6 +83,7 @@ _LEADS_TO: dict[type[Command], State] = {
     Auth: State.READY,
     AuthResponse: State.READY,
     Quit: State.CLOSED,
+    Xclient: State.HELLO,
 }
 
 

@@ -14,12 +14,13 @@ from mailpipe.errors import LimitExceeded, LocalProtocolError
 TERMINATOR = b".\r\n"
 """The end of data, where the content before it ends with CRLF."""
 _END = b"\r\n.\r\n"
+_ALL_BUT_CR_LF = bytes(octet for octet in range(256) if octet not in b"\r\n")
 
 
 def is_crlf_only(octets: bytes) -> bool:
     """Whether every CR is followed by LF and every LF preceded by CR."""
-    pairs = octets.count(b"\r\n")
-    return octets.count(b"\n") == pairs and octets.count(b"\r") == pairs
+    # Each pair takes one CR and one LF, so that pairs and single octets add up only where each has its other half.
+    return len(octets.translate(None, _ALL_BUT_CR_LF)) == 2 * octets.count(b"\r\n")
 
 
 def to_crlf(octets: bytes) -> bytes:
@@ -43,6 +44,20 @@ def stuff(octets: bytes) -> bytes:
         raise LocalProtocolError("the message holds a bare CR or LF, which must not go over the wire; use to_crlf()")
     stuffed = octets.replace(b"\r\n.", b"\r\n..")
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def chunk_content(octets: bytes) -> bytes:
+    """The content as it follows BDAT LAST, to be read there as it would be behind DATA: whole lines, no bare CR or LF.
+
+    RFC 3030 section 2 wants lines unless BODY=BINARYMIME was said; a peer that passes the message on by DATA would
+    otherwise smuggle for us.
+
+    Raises:
+        LocalProtocolError: the octets hold a bare CR or LF.
+    """
+    if not is_crlf_only(octets):
+        raise LocalProtocolError("the message holds a bare CR or LF, which must not go over the wire; use to_crlf()")
+    return octets if not octets or octets.endswith(b"\r\n") else octets + b"\r\n"
 
 
 def unstuff(octets: bytes) -> bytes:

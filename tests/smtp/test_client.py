@@ -156,6 +156,7 @@ def test_a_reply_of_the_wrong_kind_ends_the_connection(replies):
 def test_lmtp_that_takes_data_for_nobody_is_left():
     protocol = ready("PIPELINING", dialect=Dialect.LMTP)
     protocol.begin(Envelope.of("a@x.test", "b@x.test"), MESSAGE)
+    protocol.octets_to_send()
     protocol.receive_data(b"250 ok\r\n550 no\r\n354 go\r\n")
     result = protocol.next_event().result
     assert result.answers[0].reply.code == 550

@@ -20,6 +20,8 @@ from mailpipe.smtp.command import (
     Rset,
     StartTls,
     Unknown,
+    Xclient,
+    Xforward,
     parse_command,
 )  # fmt: skip
 
@@ -42,7 +44,11 @@ COMMANDS = [
     (Auth("LOGIN"), b"AUTH LOGIN\r\n"),
     (Auth("PLAIN", b"\0ann\0secret"), b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"),
     (Auth("EXTERNAL", b""), b"AUTH EXTERNAL =\r\n"),
-]
+    (Xclient((("NAME", None), ("ADDR", "2001:db8::7"), ("LOGIN", "a+b c"))),
+     b"XCLIENT NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::7 LOGIN=a+2Bb+20c\r\n"),
+    (Xforward((("ADDR", "192.0.2.7"), ("PROTO", "ESMTP"), ("SOURCE", "LOCAL"), ("NAME", "[TEMPUNAVAIL]"))),
+     b"XFORWARD ADDR=192.0.2.7 PROTO=ESMTP SOURCE=LOCAL NAME=[TEMPUNAVAIL]\r\n"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("command", "octets"), COMMANDS)
@@ -62,7 +68,7 @@ def test_odd_spacing_and_case_are_taken():
     "line",
     [b"MAIL", b"MAIL TO:<a@b>", b"MAIL FROM:a@b", b"MAIL FROM:<a@b", b"RCPT TO:<>", b"RCPT TO:<a b@c>", b"DATA now",
      b"BDAT", b"BDAT x", b"BDAT 1 2", b"EHLO", b"AUTH", b"AUTH PLAIN ***", b"MAIL FROM:<a@b> =x", b"x" * 20_000,
-     b"MAIL FROM:<a@b> \xff"],
+     b"MAIL FROM:<a@b> \xff", b"XCLIENT", b"XCLIENT NAME", b"XFORWARD NAME=a+zz", b"XCLIENT N+41ME=x"],
 )  # fmt: skip
 def test_arguments_that_cannot_be_are_an_error_of_the_peer(line):
     with pytest.raises(RemoteProtocolError):
@@ -81,6 +87,6 @@ def test_secrets_are_not_shown():
 
 
 def test_what_a_client_does_not_send_cannot_be_rendered():
-    for command in (Rcpt(""), Unknown("EXPN", "x"), Rcpt("zoë@example.net")):
+    for command in (Rcpt(""), Unknown("EXPN", "x"), Rcpt("zoë@example.net"), Xclient(()), Xforward((("NAME", "a\n"),))):
         with pytest.raises(LocalProtocolError):
             _ = command.octets

@@ -105,12 +105,29 @@ def test_replies_injected_before_tls_are_forgotten():
     ):
         if command is not None:
             protocol.send(command)
+            protocol.octets_to_send()
         protocol.receive_data(octets)
         assert isinstance(protocol.next_event(), ReplyReceived)
     protocol.receive_data(b"250 evil\r\n")
     protocol.tls_started()
     assert protocol.next_event() is NEED_DATA
     assert protocol.state is State.HELLO and protocol.extensions == Extensions()
+
+
+def test_a_reply_that_comes_before_its_content_is_no_success():
+    protocol = ClientProtocol()
+    for command, octets in ((None, b"220 hi\r\n"), (Ehlo("client.test"), b"250 mx\r\n")):
+        if command is not None:
+            protocol.send(command)
+            protocol.octets_to_send()
+        protocol.receive_data(octets)
+        protocol.next_event()
+    protocol.begin(Envelope.of("a@x.test", "b@x.test"), b"Subject: x\r\n\r\ny\r\n")
+    for octets in (b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n250 kept\r\n"):
+        protocol.octets_to_send()
+        protocol.receive_data(octets)
+        event = protocol.next_event()
+    assert not event.result.answers[0].is_accepted and not event.result.answers[0].in_doubt
 
 
 def test_a_message_with_a_bare_line_feed_is_refused_before_mail_is_said():

@@ -1,0 +1,73 @@
+"""What a mail asks of the next hop beyond being taken, and what follows where the peer cannot do it.
+
+    demand_refusal(MailParameters(hold_for=3600), extensions)      # a Reply, or None where the peer can
+    demand_parameters(MailParameters(mt_priority=3), extensions)   # (("MT-PRIORITY", "3"),)
+
+A priority, the submitter and a report of lateness are wishes: without the extension the mail goes without them. To be
+held, to be returned in time are conditions: without the extension the mail does not go (status 5.3.3).
+
+Never here: DSN, SMTPUTF8 and `MailParameters.requiretls`, which `negotiation` weighs with content and connection.
+"""
+
+from datetime import timedelta
+
+from mailpipe.smtp.envelope import MailParameters, Parameters
+from mailpipe.smtp.extension import Extensions, parse_moment
+from mailpipe.smtp.reply import Reply
+from mailpipe.status import EnhancedStatus
+
+_NOT_CAPABLE = EnhancedStatus(5, 3, 3)
+_BAD_ARGUMENT = EnhancedStatus(5, 5, 4)  # RFC 4865 section 5: more than the maximum is an error of the argument
+_TOO_LATE = EnhancedStatus(5, 4, 7)
+
+
+def demand_parameters(given: MailParameters, extensions: Extensions) -> Parameters:
+    """The parameters of MAIL that say what is asked for, as far as the peer knows them."""
+    words = (
+        ("AUTH", given.auth_word, "AUTH"),
+        ("MT-PRIORITY", None if given.mt_priority is None else str(given.mt_priority), "MT-PRIORITY"),
+        ("HOLDFOR", None if given.hold_for is None else str(given.hold_for), "FUTURERELEASE"),
+        ("HOLDUNTIL", given.hold_until, "FUTURERELEASE"),
+        ("BY", given.by_word, "DELIVERBY"),
+    )
+    given_so = {keyword.upper() for keyword, _ in given.parameters}  # the caller's own words
+    return tuple(
+        (keyword, value)
+        for keyword, value, name in words
+        if value is not None and name in extensions and keyword not in given_so
+    )
+
+
+def demand_refusal(given: MailParameters, extensions: Extensions) -> Reply | None:
+    """Our own refusal where the peer cannot do what the mail insists on, None where it can."""
+    raw = {keyword.upper(): value for keyword, value in given.parameters}
+    if given.hold_for is not None or given.hold_until is not None or "HOLDFOR" in raw or "HOLDUNTIL" in raw:
+        release = extensions.future_release
+        if release is None:
+            words = "the mail is to be held back (RFC 4865), and the next hop does not offer FUTURERELEASE"
+            return _refusal(_NOT_CAPABLE, words)
+        asked = None if given.hold_for is None else timedelta(seconds=given.hold_for)
+        if asked is not None and release.longest is not None and asked > release.longest:
+            words = f"the mail is to be held for {asked}, the next hop holds one for at most {release.longest}"
+            return _refusal(_BAD_ARGUMENT, words)
+        moment = parse_moment(given.hold_until or "")
+        if moment is not None and release.latest is not None and moment > release.latest:
+            words = f"the mail is to be held until {moment}, the next hop holds one until {release.latest} at most"
+            return _refusal(_BAD_ARGUMENT, words)
+    if "REQUIRETLS" in raw and not extensions.requiretls:
+        words = "the mail must travel over TLS on every hop (RFC 8689), and the next hop does not offer REQUIRETLS"
+        return _refusal(EnhancedStatus(5, 7, 30), words)
+    must_return = (given.by_time is not None and given.by_mode == "R") or ";R" in (raw.get("BY") or "").upper()
+    if must_return:
+        shortest, left = extensions.deliver_by, given.by_time
+        if shortest is None:
+            words = "the mail is to be delivered in time or returned (RFC 2852); the next hop does not offer DELIVERBY"
+            return _refusal(_NOT_CAPABLE, words)
+        if left is not None and left < shortest.total_seconds():
+            words = f"{left} s are left to deliver the mail, the next hop asks for {shortest.total_seconds():g} s"
+            return _refusal(_TOO_LATE, words)
+    return None
+
+
+def _refusal(status: EnhancedStatus, text: str) -> Reply:
+    return Reply(status.reply_code, (text,), status)
