@@ -20,12 +20,15 @@ class Endpoint:
     """One peer.
 
     Attributes:
-        host: a name, an address, or the path of a UNIX socket ("/run/lmtp", "unix:/run/lmtp").
+        host: a name, an address, or the path of a UNIX socket ("/run/lmtp", "unix:/run/lmtp"). It is the name that a
+            certificate must have.
         port: TCP port; nothing for a UNIX socket.
+        address: the address to connect to where it is known already; "" to have the host looked up.
     """
 
     host: str
     port: int = 25
+    address: str = ""
 
     @property
     def unix_path(self) -> str | None:
@@ -43,10 +46,61 @@ class Endpoint:
         """
         return ascii_host(self.host.removeprefix("[").removesuffix("]"))
 
+    @property
+    def connect_host(self) -> str:
+        """What to look up or to connect to: the address where it is known, else the host.
+
+        Raises:
+            LocalProtocolError: the host's name cannot be said in ASCII.
+        """
+        return self.address or self.ascii_host
+
+    @classmethod
+    def parse(cls, text: str, port: int = 25) -> "Endpoint":
+        """Read "mx.example.net", "mx.example.net:2525", "192.0.2.1", "[2001:db8::1]:25" or the path of a UNIX socket.
+
+        Args:
+            text: where the peer is.
+            port: where the text names none.
+
+        Raises:
+            ValueError: the text is empty or its port is no port.
+        """
+        if text.startswith(("/", "unix:")):
+            return cls(text, port)
+        return cls(*split_host(text, port))
+
     def __str__(self) -> str:
         if self.unix_path is not None:
             return self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host and self.host[0] != "[" else f"{self.host}:{self.port}"
+        place = f"[{self.host}]:{self.port}" if ":" in self.host and self.host[0] != "[" else f"{self.host}:{self.port}"
+        if not self.address or self.address == self.host.strip("[]"):
+            return place
+        return f"{self.host}[{self.address}]:{self.port}"
+
+
+def split_host(text: str, port: int) -> tuple[str, int]:
+    """Host and port of "host", "host:25", "[::1]:25" or "::1"; brackets are taken off.
+
+    Args:
+        text: as people write it.
+        port: where the text names none.
+
+    Raises:
+        ValueError: there is no host, or the port is none.
+
+    >>> split_host("[::1]:2525", 25), split_host("::1", 25), split_host("mx.example.net", 25)
+    (('::1', 2525), ('::1', 25), ('mx.example.net', 25))
+    """
+    host, colon, number = text.rpartition(":")
+    if not colon or text.endswith("]") or (":" in host and not host.endswith("]")):
+        host, number = text, str(port)
+    if not (number.isdecimal() and number.isascii() and 0 < int(number) < 65536):
+        raise ValueError(f"{text!r} has no valid port; write host:port, such as mx.example.net:25")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host:
+        raise ValueError(f"{text!r} names no host; write host or host:port")
+    return host, int(number)
 
 
 @dataclass(frozen=True, slots=True)

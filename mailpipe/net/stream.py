@@ -54,7 +54,7 @@ class Stream:
         if (path := endpoint.unix_path) is not None:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             return cls._connected(sock, path, endpoint.host, timeout)
-        found = socket.getaddrinfo(endpoint.ascii_host, endpoint.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(endpoint.connect_host, endpoint.port, type=socket.SOCK_STREAM)
         failure: OSError | None = None
         for family, kind, protocol, _, address in found:
             try:

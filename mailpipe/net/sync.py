@@ -11,6 +11,7 @@ Never here: rules of SMTP (`mailpipe.smtp.client`), several connections, back-of
 """
 
 import contextlib
+import secrets
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from mailpipe.smtp.events import (
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode, opening
 from mailpipe.smtp.reply import Reply
+from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
 
 
@@ -57,6 +59,7 @@ class SmtpConnection:
         *,
         tls_verify: bool = True,
         tls_ca_file: Path | None = None,
+        transcript: Transcript | None = None,
     ) -> None:
         """Nothing is connected yet.
 
@@ -66,11 +69,13 @@ class SmtpConnection:
             timeouts: how long to wait for what; None for those of RFC 5321.
             tls_verify: with required and implicit TLS the certificate must be valid and name the host.
             tls_ca_file: certificates to believe instead of the system's.
+            transcript: where to write down what goes over the wire, in clear.
         """
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
         self.transaction_count = 0
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file = tls_verify, tls_ca_file
+        self._transcript = transcript
         self._context: ssl.SSLContext | None = None
         self._stream: Stream | None = None
         self._protocol = ClientProtocol(opening.dialect)
@@ -126,12 +131,17 @@ class SmtpConnection:
         address, _, port = stream.peer.rpartition(":")
         named = self.endpoint.unix_path is not None or address == self.endpoint.host
         self.last_peer = str(self.endpoint) if named else f"{self.endpoint.host}[{address}]:{port}"
+        if self._transcript is not None:
+            self._transcript.connected(self.last_peer)
         try:
             if plan.tls is TlsMode.IMPLICIT:
                 self._handshake(stream)
             encrypted = plan.tls is TlsMode.IMPLICIT
             self._protocol = ClientProtocol(plan.dialect, encrypted=encrypted)
             self._protocol.extensions = self._run(plan, stream, encrypted)
+            if not self.is_open:
+                words = f"{self.last_peer}: the peer ended the session right behind its opening"
+                raise TransientFailure(words, EnhancedStatus(4, 4, 2))
         except BaseException:
             self.abort()
             raise
@@ -139,7 +149,9 @@ class SmtpConnection:
 
     def _run(self, plan: Opening, stream: Stream, encrypted: bool) -> Extensions:
         """Play the script of the session's beginning."""
-        steps = opening(plan, self.last_peer, encrypted=encrypted)
+        host = "" if self.endpoint.unix_path is not None else self.endpoint.host
+        steps = opening(plan, self.last_peer, encrypted=encrypted, chance=secrets.token_bytes, host=host,
+                        port=self.endpoint.port if host else 0)  # fmt: skip
         reply: Reply | None = None
         try:
             step = next(steps)
@@ -165,6 +177,8 @@ class SmtpConnection:
             raise
         except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
+        if self._transcript is not None:
+            self._transcript.note("TLS begins")
 
     def _tls_failure(self, error: ssl.SSLError) -> TransientFailure:
         if isinstance(error, ssl.SSLCertVerificationError):
@@ -304,6 +318,8 @@ class SmtpConnection:
         """Close without a word."""
         if self._stream is not None:
             self._stream.close()
+            if self._transcript is not None:
+                self._transcript.closed()
         self._stream = None
         self._protocol = ClientProtocol(self.opening.dialect)
 
@@ -339,22 +355,38 @@ class SmtpConnection:
         try:
             stream.write(octets, self.timeouts.block)
         except OSError as error:
+            self._note(octets[: len(octets) - stream.unsent], b"", _words("sending", error))
             # The reply that explains it may be there already, such as 552 or 421 in the middle of the content.
             last_words = stream.waiting()
             if last_words:
+                self._note(b"", last_words)
                 self._protocol.receive_data(last_words)
             self._protocol.connection_lost(_words("sending", error), unsent=stream.unsent)
             return False
+        self._note(octets)
         return True
+
+    def _note(self, sent: bytes, received: bytes = b"", failure: str = "") -> None:
+        if self._transcript is None:
+            return
+        self._transcript.sent(sent)
+        self._transcript.received(received)
+        if failure:
+            self._transcript.note(failure)
 
     def _read(self, deadline: float) -> None:
         stream, awaited = self._stream, self._protocol.awaited
         assert stream is not None
         try:
-            self._protocol.receive_data(stream.read(deadline))
+            octets = stream.read(deadline)
         except OSError as error:
             verb = awaited.verb if awaited is not None else "connection"
-            self._protocol.connection_lost(_words(f"waiting for the reply to {verb}", error))
+            words = _words(f"waiting for the reply to {verb}", error)
+            self._note(b"", b"", words)
+            self._protocol.connection_lost(words)
+            return
+        self._note(b"", octets)
+        self._protocol.receive_data(octets)
 
 
 def _never_began(result: TransactionResult) -> bool:

@@ -12,34 +12,39 @@ as well). It can do:
     drop        closes the connection without an answer
     reset       the same, by RST
     reply-drop  answers as usual, or `text`, and closes
+    reply-reset the same, by RST
     hang        says nothing more until the peer is stopped; the client needs a short time-out
-    slow        answers as usual, one octet each tenth of a second
+    slow        answers as usual, one octet at a time with a pause between
     garbage     answers octets that are no reply
     endless     answers a reply that has no last line
     long-line   answers a line of a megabyte
     inject      answers as usual and says `text` in the same breath, as somebody in the middle would before STARTTLS
+    swap        keeps its answer and gives it behind the next one, out of order
+    forget      answers as usual and throws away what was sent behind the command, as if it knew no pipelining
 
 `peer.taken` holds exactly the transactions that it acknowledged, and with `accept` those that it kept without saying
 so; `peer.sessions` what it was told, line by line; `peer.violations` what no client should do.
 
-Never here: pytest; a test makes a fixture of it in three lines.
+docs/testing.md has the whole of it for whoever writes a plugin.
+
+Never here: pytest; the fixture `scripted_peer` is in `mailpipe.testing.fixtures`.
 """
 
 import base64
 import contextlib
+import random
 import socket
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from mailpipe.errors import RemoteProtocolError
 from mailpipe.smtp.command import (
     Auth,
     Bdat,
-    Command,
     Data,
     Ehlo,
     Helo,
@@ -52,61 +57,17 @@ from mailpipe.smtp.command import (
     StartTls,
     parse_command,
 )
-from mailpipe.smtp.envelope import Parameters
 from mailpipe.smtp.state import Dialect
 from mailpipe.smtp.transparency import DataReader
+from mailpipe.testing.sasl import exchange
+from mailpipe.testing.script import Fault, Taken
+
+__all__ = ["EXTENSIONS", "Fault", "ScriptedPeer", "ServerContext", "Taken"]
 
 EXTENSIONS = ("PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
 """What it offers when nothing else is said; "CHUNKING", "BINARYMIME" and "AUTH PLAIN" work as well."""
-_TELLS = ("reply", "reply-drop", "slow", "inject")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One misbehaviour.
-
-    Attributes:
-        at: the step: a verb in capitals, "connect", "handshake", "content" or "dot".
-        do: what happens there; see the module.
-        text: the reply of "reply" and "reply-drop", code first; several lines are separated by a line feed.
-        match: only for commands whose line contains this; for "dot" and "content": whose MAIL line does.
-        nth: only the nth time that the step occurs, from 1; 0 every time.
-        times: at most so often; 0 without end.
-        accept: at "dot": the message is kept although the client is not told.
-        recipient: at "dot" in LMTP: only the reply of the nth recipient, from 1; 0 all.
-    """
-
-    at: str
-    do: str = "reply"
-    text: str = ""
-    match: str = ""
-    nth: int = 0
-    times: int = 0
-    accept: bool = False
-    recipient: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """One transaction that was kept.
-
-    Attributes:
-        session: the connection's number, from 1.
-        reverse_path: address-spec.
-        forward_paths: the recipients for whom it was kept.
-        parameters: of the MAIL command.
-        octets: the message without transparency.
-        acknowledged: the client was told.
-        encrypted: it came over TLS.
-    """
-
-    session: int
-    reverse_path: str
-    forward_paths: tuple[str, ...]
-    parameters: Parameters
-    octets: bytes
-    acknowledged: bool = True
-    encrypted: bool = False
+_TELLS = ("reply", "reply-drop", "reply-reset", "slow", "inject", "swap", "forget")
+_SAYS = ("reply", "reply-drop", "reply-reset")
 
 
 @dataclass(slots=True)
@@ -119,6 +80,7 @@ class _Session:
     rcpts: list[str] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
     encrypted: bool = False
+    held_back: bytes = b""
 
 
 class ServerContext(Protocol):
@@ -152,6 +114,8 @@ class ScriptedPeer:
         tls: ServerContext | None = None,
         implicit_tls: bool = False,
         users: Mapping[str, str] | None = None,
+        seed: int = 0,
+        on_taken: Callable[[Taken], None] | None = None,
     ) -> None:
         """Nothing listens before `start` or `with`.
 
@@ -161,7 +125,9 @@ class ScriptedPeer:
             extensions: lines of the EHLO reply.
             tls: offer STARTTLS with this context.
             implicit_tls: speak TLS from the first octet instead.
-            users: user name → password for AUTH PLAIN.
+            users: user name → password, or token; for every mechanism of `mailpipe.testing.sasl` that is offered.
+            seed: of the chance that faults with `chance` are drawn from.
+            on_taken: told each transaction before the client is, in the session's thread; `taken` then stays empty.
         """
         self.host, self.port = "127.0.0.1", 0
         self.taken: list[Taken] = []
@@ -170,6 +136,7 @@ class ScriptedPeer:
         self.faults = list(faults)
         self.extensions = extensions + (("STARTTLS",) if tls is not None and not implicit_tls else ())
         self._dialect, self._tls, self._implicit_tls, self._users = dialect, tls, implicit_tls, users or {}
+        self._chance, self._on_taken = random.Random(seed), on_taken
         self._seen: dict[tuple[str, int], int] = {}
         self._fired: dict[int, int] = {}
         self._stopping = threading.Event()
@@ -280,7 +247,8 @@ class ScriptedPeer:
             case Helo() | Noop():
                 self._answer(session, command.verb, text, "250 2.0.0 ok")
             case StartTls():
-                if self._answer(session, "STARTTLS", text, "220 2.0.0 go ahead" if self._tls else "502 5.5.1 no TLS"):
+                usual = "220 2.0.0 go ahead" if self._tls else "502 5.5.1 no TLS"
+                if self._answer(session, "STARTTLS", text, usual, yes=("220",)):
                     session.buffer.clear()
                     self._encrypt(session)
             case Auth():
@@ -306,20 +274,30 @@ class ScriptedPeer:
             case _:
                 self._send(session, "500 5.5.1 unknown command")
 
-    def _auth(self, session: _Session, command: Command, text: str) -> None:
-        initial = command.initial if isinstance(command, Auth) else None
-        if initial is None:
-            self._send(session, "334 ")
-            answer = next(self._lines(session)).strip()
-            with contextlib.suppress(ValueError):
-                initial = base64.b64decode(answer)
-        words = (initial or b"").decode("utf-8", "replace").split("\0")
-        good = len(words) == 3 and self._users.get(words[1]) == words[2]
+    def _auth(self, session: _Session, command: Auth, text: str) -> None:
+        steps = exchange(command.mechanism, command.initial, self._users)
+        if steps is None:
+            self._answer(session, "AUTH", text, "504 5.5.4 no such mechanism here")
+            return
+        good = False
+        try:
+            challenge = next(steps)
+            while True:
+                self._send(session, "334 " + base64.b64encode(challenge).decode())
+                answer = next(self._lines(session)).strip()
+                if answer == b"*":
+                    self._answer(session, "AUTH", text, "501 5.7.0 cancelled")
+                    return
+                challenge = steps.send(base64.b64decode(answer, validate=True))
+        except StopIteration as done:
+            good = done.value
+        except (ValueError, AssertionError) as error:
+            self.violations.append(f"{command.mechanism}: {error}")
         self._answer(session, "AUTH", text, "235 2.7.0 welcome" if good else "535 5.7.8 wrong")
 
     def _data(self, session: _Session, text: str) -> None:
         usual = "354 go ahead" if session.rcpts else "503 5.5.1 no valid recipients"
-        if not self._answer(session, "DATA", text, usual):
+        if not self._answer(session, "DATA", text, usual, yes=("3",)):
             return
         reader = DataReader()
         reader.receive_data(bytes(session.buffer))
@@ -353,13 +331,16 @@ class ScriptedPeer:
         for number, group in enumerate(groups, 1):
             fault = self._fault("dot", session.mail_line, number)
             usual = "250 2.0.0 kept"
-            said = (fault.text or usual) if fault is not None and fault.do in ("reply", "reply-drop") else usual
+            said = (fault.text or usual) if fault is not None and fault.do in _SAYS else usual
             acknowledged = said.startswith("2") and (fault is None or fault.do in _TELLS)
             if mail is not None and group and (acknowledged or (fault is not None and fault.accept)):
                 record = Taken(session.number, mail.reverse_path, group, mail.parameters, octets, acknowledged,
                                session.encrypted)  # fmt: skip
-                with self._lock:
-                    self.taken.append(record)
+                if self._on_taken is not None:
+                    self._on_taken(record)
+                else:
+                    with self._lock:
+                        self.taken.append(record)
             self._act(session, fault, usual)
 
     def _fault(self, at: str, text: str, recipient: int = 0) -> Fault | None:
@@ -371,27 +352,29 @@ class ScriptedPeer:
                     continue
                 seen = self._seen[at, number] = self._seen.get((at, number), 0) + 1
                 fired = self._fired.get(number, 0)
-                if due is None and (not fault.nth or seen == fault.nth) and (not fault.times or fired < fault.times):
+                is_due = (not fault.nth or seen == fault.nth) and (not fault.times or fired < fault.times)
+                if due is None and is_due and (fault.chance >= 1 or self._chance.random() < fault.chance):
                     self._fired[number] = fired + 1
                     due = fault
             return due
 
-    def _answer(self, session: _Session, at: str, text: str, usual: str) -> bool:
-        """Answer a step as the script says; returns whether the answer was a positive one."""
+    def _answer(
+        self, session: _Session, at: str, text: str, usual: str, *, yes: tuple[str, ...] = ("2", "3")
+    ) -> bool:
+        """Answer a step as the script says; returns whether the answer begins as a yes does."""
         fault = self._fault(at, text)
         if fault is None and not usual:
             return True
-        return self._act(session, fault, usual)
+        return self._act(session, fault, usual).startswith(yes)
 
-    def _act(self, session: _Session, fault: Fault | None, usual: str) -> bool:
+    def _act(self, session: _Session, fault: Fault | None, usual: str) -> str:
+        """Do what a fault says, or the usual; returns what was said, as the peer itself believes."""
         said = usual
         match fault.do if fault is not None else "":
             case "drop":
                 raise _Over
             case "reset":
-                # Linger zero makes close() send RST; what was written and not yet read is lost.
-                session.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                raise _Over
+                self._reset(session)
             case "hang":
                 self._stopping.wait()
                 raise _Over
@@ -405,17 +388,31 @@ class ScriptedPeer:
             case "inject":
                 assert fault is not None
                 session.connection.sendall(self._rendered(usual) + self._rendered(fault.text))
+            case "swap":
+                session.held_back += self._rendered(usual)
+            case "forget":
+                session.buffer.clear()
+                self._send(session, usual)
             case "slow":
+                assert fault is not None
                 for octet in self._rendered(usual):
                     session.connection.sendall(bytes([octet]))
-                    if self._stopping.wait(0.1):
+                    if self._stopping.wait(fault.seconds):
                         raise _Over
             case _:
                 said = (fault.text if fault is not None else "") or usual
                 self._send(session, said)
                 if said.startswith("421") or (fault is not None and fault.do == "reply-drop"):
                     raise _Over
-        return said[:1] in "23"
+                if fault is not None and fault.do == "reply-reset":
+                    self._reset(session)
+        return said
+
+    @staticmethod
+    def _reset(session: _Session) -> NoReturn:
+        # Linger zero makes close() send RST; what was written and not yet read is lost.
+        session.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raise _Over
 
     @staticmethod
     def _rendered(text: str) -> bytes:
@@ -424,7 +421,8 @@ class ScriptedPeer:
         return "".join([*head, lines[-1] + "\r\n"]).encode()
 
     def _send(self, session: _Session, text: str) -> None:
-        session.connection.sendall(self._rendered(text))
+        octets, session.held_back = self._rendered(text) + session.held_back, b""
+        session.connection.sendall(octets)
 
     def _encrypt(self, session: _Session) -> None:
         assert self._tls is not None

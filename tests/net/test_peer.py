@@ -70,3 +70,39 @@ def test_it_notices_what_no_client_should_do():
         client.send(b"EHLO a\r\nNOOP\n")
         client.getreply(), client.getreply()
         assert len(peer.violations) == 2
+
+
+def test_it_answers_out_of_order_and_forgets_what_was_sent_ahead():
+    with ScriptedPeer(Fault("EHLO", "swap"), Fault("RSET", "forget")) as peer:
+        with smtplib.SMTP(peer.host, peer.port) as client:
+            client.send(b"EHLO a\r\nMAIL FROM:<>\r\n")
+            assert [client.getreply()[1][:5] for _ in range(2)] == [b"2.1.0", b"peer."]
+            client.send(b"RSET\r\nNOOP\r\n")
+            assert client.getreply()[0] == 250
+            client.send(b"VRFY a\r\n")
+            assert client.getreply()[0] == 500  # and no answer to NOOP in between
+        assert "NOOP" not in peer.sessions[0]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_chance_is_the_seeds(seed):
+    def rolls():
+        fault = Fault("NOOP", "reply", "450 4.0.0 no", chance=0.5)
+        with ScriptedPeer(fault, seed=seed) as peer, smtplib.SMTP(peer.host, peer.port) as client:
+            return [client.noop()[0] for _ in range(40)]
+
+    first = rolls()
+    assert first == rolls() and {250, 450} == set(first)
+
+
+def test_it_tells_what_it_takes_before_the_client_is_told():
+    told = []
+    with ScriptedPeer(Fault("dot", "drop", accept=True, times=1), Fault("dot", "reply-reset"), on_taken=told.append) as peer:
+        client = smtplib.SMTP(peer.host, peer.port)
+        with pytest.raises(smtplib.SMTPServerDisconnected):
+            client.sendmail("ann@example.org", ["bob@example.net"], MESSAGE)
+        assert [taken.acknowledged for taken in told] == [False]
+        client = smtplib.SMTP(peer.host, peer.port)
+        assert client.sendmail("ann@example.org", ["bob@example.net"], MESSAGE) == {}
+        client.close()
+    assert [taken.acknowledged for taken in told] == [False, True] and not peer.taken

@@ -9,14 +9,16 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 
-from mailpipe.errors import ConfigError, ConnectionLost, LocalProtocolError, TransientFailure
+from mailpipe.errors import ConfigError, ConnectionLost, LocalProtocolError, OutputError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
 from mailpipe.net.sync import SmtpConnection
+from mailpipe.net.trace import TraceFile
 from mailpipe.smtp.command import Noop
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.sasl import Credentials
 from mailpipe.smtp.state import Dialect
+from mailpipe.smtp.transcript import Transcript
 from mailpipe.testing.peer import EXTENSIONS, Fault, ScriptedPeer
 
 MESSAGE = b"Subject: one\r\n\r\n.dot\r\n..\r\ntext\r\n"
@@ -351,3 +353,59 @@ def test_a_message_that_cannot_be_said_leaves_the_connection_usable():
         with pytest.raises(LocalProtocolError):
             one.transaction(ENVELOPE, b"a\nb")
         assert one.transaction(ENVELOPE, MESSAGE).answers[0].is_accepted
+
+
+@pytest.mark.parametrize("name", ["SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"])
+def test_every_mechanism_lets_us_in_and_a_wrong_secret_does_not(name):
+    def told(secret):
+        token = secret if "OAUTH" in name.replace("BEARER", "") else None
+        return Opening("client.test", credentials=Credentials("ann", "" if token else secret, True, token))
+
+    with ScriptedPeer(users={"ann": "correct-horse"}, extensions=(f"AUTH {name}",)) as peer:
+        with connection(peer, told("correct-horse")) as one:
+            assert one.transaction(ENVELOPE, MESSAGE).answers[0].is_accepted
+        with pytest.raises(TransientFailure, match="did not accept user 'ann'"):
+            connection(peer, told("wrong-horse")).open()
+        assert len(peer.taken) == 1 and not peer.violations
+
+
+def test_a_transcript_tells_the_session_in_clear_text_and_no_secret(authority, ca_file):
+    lines = []
+    plan = Opening("client.test", tls=TlsMode.REQUIRED, credentials=Credentials("ann", "correct-horse"))
+    with ScriptedPeer(tls=server_context(authority), users={"ann": "correct-horse"}, extensions=("AUTH PLAIN",)) as peer:
+        with connection(peer, plan, tls_ca_file=ca_file, transcript=Transcript(lines.append)) as one:
+            one.transaction(ENVELOPE, MESSAGE)
+        assert "".join(lines) == (
+            f"* connected to 127.0.0.1:{peer.port}\n"
+            "< 220 peer.test SMTP ready\n> EHLO client.test\n< 250-peer.test\n< 250-AUTH PLAIN\n< 250 STARTTLS\n"
+            "> STARTTLS\n< 220 2.0.0 go ahead\n* TLS begins\n"
+            "> EHLO client.test\n< 250-peer.test\n< 250-AUTH PLAIN\n< 250 STARTTLS\n"
+            "> AUTH PLAIN ***\n< 235 2.7.0 welcome\n"
+            "> MAIL FROM:<ann@example.org>\n< 250 2.1.0 ok\n> RCPT TO:<bob@example.net>\n< 250 2.1.5 ok\n"
+            "> DATA\n< 354 go ahead\n> … 34 octets\n> .\n< 250 2.0.0 kept\n> QUIT\n< 221 2.0.0 bye\n* closed\n"
+        )
+
+
+def test_a_transcript_says_how_a_connection_ended():
+    lines = []
+    with ScriptedPeer(Fault("MAIL", "hang")) as peer:
+        with connection(peer, timeouts=SHORT, transcript=Transcript(lines.append)) as one:
+            one.transaction(ENVELOPE, MESSAGE)
+        assert lines[-2:] == ["* timed out while waiting for the reply to MAIL\n", "* closed\n"]
+
+
+def test_a_trace_file_is_private_and_tells_its_connections_apart(tmp_path):
+    path = tmp_path / "smtp.trace"
+    with TraceFile(path) as trace, ScriptedPeer() as peer:
+        for _ in range(2):
+            with connection(peer, transcript=trace.transcript()) as one:
+                one.transaction(ENVELOPE, MESSAGE)
+    with TraceFile(path) as trace:
+        trace.transcript().note("again")
+    assert path.stat().st_mode & 0o777 == 0o600
+    lines = path.read_text("utf-8").splitlines()
+    assert [line.split()[0] for line in lines if "* closed" in line] == [f"{os.getpid()}.1", f"{os.getpid()}.2"]
+    assert lines[-1].endswith("* again")
+    trace.transcript().note("behind the end: nobody is stopped by it")
+    with pytest.raises(OutputError):
+        TraceFile(tmp_path / "nowhere" / "smtp.trace")
