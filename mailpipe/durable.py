@@ -3,6 +3,7 @@
     write_new(temporary, octets)             # made, written, synced; nothing is left when it fails
     publish(temporary, final)                # under its name at once; never over another file
     sync_directory(folder)                   # the name is on disk too
+    confirm(final)                           # the same for a published file, which is withdrawn when it fails
 
 Never here: locks, and the names of files.
 """
@@ -56,23 +57,59 @@ def write_new(path: str | os.PathLike[str], octets: bytes, *, sync: bool = True,
         raise
 
 
-def publish(temporary: str | os.PathLike[str], final: str | os.PathLike[str]) -> None:
+def publish(
+    temporary: str | os.PathLike[str], final: str | os.PathLike[str], *, is_unique: bool = False
+) -> None:
     """Give a finished file its name, and take the temporary one away; never over another file.
+
+    Args:
+        temporary: the finished file.
+        final: its name.
+        is_unique: nobody else can choose that name, so that it needs no reservation where the file system has no links.
 
     Raises:
         FileExistsError: the name is taken; the temporary file is still there.
-        OSError: it cannot be named.
+        OSError: it cannot be named; the temporary file is still there, and nothing is under its name.
     """
     try:
         os.link(temporary, final)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # QUIRK: file systems without links; an empty file reserves the name, and the rename replaces it.
-        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _rename(temporary, final, is_unique=is_unique)
+        return
+    # It is there under its name: whoever were told of a failure now would write it a second time.
+    with contextlib.suppress(OSError):
+        os.unlink(temporary)  # noqa: PTH108
+
+
+def _rename(temporary: str | os.PathLike[str], final: str | os.PathLike[str], *, is_unique: bool) -> None:
+    """QUIRK: file systems without links; an empty file reserves the name, and the rename replaces it."""
+    if is_unique:
         os.rename(temporary, final)  # noqa: PTH104
         return
-    os.unlink(temporary)  # noqa: PTH108
+    reserved = os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.close(reserved)
+        os.rename(temporary, final)  # noqa: PTH104
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(final)  # noqa: PTH108
+        raise
+
+
+def confirm(final: str | os.PathLike[str]) -> None:
+    """Put the name of a published file on disk, or withdraw the file: it must not come again and be there already.
+
+    Raises:
+        OSError: the disk failed; the file is gone.
+    """
+    try:
+        sync_directory(os.path.dirname(final) or ".")  # noqa: PTH120 - paths are text here
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(final)  # noqa: PTH108
+        raise
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

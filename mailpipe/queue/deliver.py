@@ -2,6 +2,7 @@
 
     counts = deliver_due(queue, transport)                          # transport(entry) -> [RecipientResult, ...]
     counts = deliver_due(queue, transport, everything=True)         # whatever waits, due or not
+    counts = deliver_forever(queue, transport, wait)                # and again whenever something is due
 
 Before the transport is called it stands on disk that an attempt has begun, and after it what came of it; kill -9
 between the two leaves the recipients in doubt, to be sent again or held as the queue was told. A message is repeated
@@ -44,6 +45,14 @@ class DeliveryCounts:
         """Plain values for `json.dumps`."""
         return asdict(self)
 
+    def __iadd__(self, other: "DeliveryCounts") -> "DeliveryCounts":
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+
+LOOK_AGAIN = 2.0
+"""Seconds after which `deliver_forever` looks for what other processes have put in: one indexed read."""
 
 _COUNTED = {
     RecipientState.DELIVERED: "delivered",
@@ -101,6 +110,51 @@ def deliver_due(
             on_progress(entry, settled)
         if should_stop and should_stop():
             break
+    return counts
+
+
+def deliver_forever(
+    queue: Queue,
+    transport: Transport,
+    wait: Callable[[float], None],
+    *,
+    should_flush: Callable[[], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    look_again: float = LOOK_AGAIN,
+    route: str | None = None,
+    journals: bool = False,
+    on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None = None,
+) -> DeliveryCounts:
+    """Attempt what is due, wait until something is, and so on until told to stop.
+
+    Args:
+        queue, transport, route, journals, on_progress: see `deliver_due`.
+        wait: passes so many seconds, or fewer where it is woken by a signal.
+        should_flush: asked before each round; True brings forward whatever waits.
+        should_stop: asked before each message and each wait.
+        look_again: the longest wait, in seconds.
+
+    Returns:
+        the counts of all rounds.
+
+    Raises:
+        OutputError: the queue cannot be written. What was attempted last is in doubt.
+    """
+    counts = DeliveryCounts()
+    while not (should_stop and should_stop()):
+        counts += (made := deliver_due(
+            queue, transport, everything=should_flush is not None and should_flush(), route=route, journals=journals,
+            on_progress=on_progress, should_stop=should_stop,
+        ))
+        if should_stop and should_stop():
+            break
+        moment = queue.next_try()
+        # A leased message is not counted by `next_try`; its lease may expire meanwhile.
+        pause = look_again if moment is None else min(moment - queue.now(), look_again)
+        if pause <= 0 and not made.messages:
+            pause = look_again  # what is due is not ours: another route
+        if pause > 0:
+            wait(pause)
     return counts
 
 

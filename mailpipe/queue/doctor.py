@@ -18,8 +18,7 @@ from pathlib import Path
 from mailpipe.durable import sync_directory
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue.entry import Entry, Recipient, RecipientState, read_forward_path, read_sender
-from mailpipe.queue.spool import Spool, is_busy
-from mailpipe.queue.store import Store
+from mailpipe.queue.interface import Contents, QueueStore
 from mailpipe.status import EnhancedStatus
 
 _ORPHAN = "found without a record: it was never acknowledged, or the database was lost; release it or remove it"
@@ -47,7 +46,7 @@ class Finding:
         return asdict(self)
 
 
-def examine(store: Store, spool: Spool, now: float, *, repair: bool, deep: bool) -> tuple[Finding, ...]:
+def examine(store: QueueStore, spool: Contents, now: float, *, repair: bool, deep: bool) -> tuple[Finding, ...]:
     """Look at database and content files, and at each in the light of the other.
 
     Raises:
@@ -55,16 +54,16 @@ def examine(store: Store, spool: Spool, now: float, *, repair: bool, deep: bool)
     """
     findings = []
     if damage := store.damage():
-        findings.append(Finding("database", str(store.path), f"SQLite finds damage: {damage}"))
+        findings.append(Finding("database", store.place, f"the database is damaged: {damage}"))
     findings += _unfinished(spool, repair)
     findings += _orphans(store, spool, now, repair)
     findings += _contents(store, spool, now, repair, deep)
     return tuple(findings)
 
 
-def _unfinished(spool: Spool, repair: bool) -> Iterator[Finding]:
+def _unfinished(spool: Contents, repair: bool) -> Iterator[Finding]:
     for path in spool.unfinished():
-        if is_busy(path) or not path.exists():
+        if spool.is_busy(path) or not path.exists():
             continue
         if repair:
             try:
@@ -74,12 +73,12 @@ def _unfinished(spool: Spool, repair: bool) -> Iterator[Finding]:
         yield Finding("unfinished", str(path), "left by a crash before the message was acknowledged", repair)
 
 
-def _orphans(store: Store, spool: Spool, now: float, repair: bool) -> Iterator[Finding]:
+def _orphans(store: QueueStore, spool: Contents, now: float, repair: bool) -> Iterator[Finding]:
     # Sorted, so that what is recovered stands in the order of its arrival.
     for identifier in sorted(spool.identifiers()):
         path = spool.path(identifier)
         # In this order: a put that ends between the questions has its row by the second.
-        if store.get(identifier) or is_busy(path) or store.get(identifier):
+        if store.get(identifier) or spool.is_busy(path) or store.get(identifier):
             continue
         if store.is_gone(identifier):
             if repair:
@@ -90,14 +89,16 @@ def _orphans(store: Store, spool: Spool, now: float, repair: bool) -> Iterator[F
             entry = _recovered(spool, identifier, now)
         except InputError as error:
             if path.exists():
-                yield _set_aside(spool, path, error.reason, repair)
+                if repair:
+                    spool.set_aside(identifier)
+                yield Finding("unreadable", str(path), f"{error.reason}; it belongs in the folder damaged", repair)
             continue
         if repair:
             store.add(entry)
         yield Finding("orphan", str(path), _ORPHAN, repair)
 
 
-def _recovered(spool: Spool, identifier: str, now: float) -> Entry:
+def _recovered(spool: Contents, identifier: str, now: float) -> Entry:
     size, record = spool.read_record(identifier)
     try:
         paths = [read_forward_path(text) for text in record["recipients"]]
@@ -114,18 +115,7 @@ def _recovered(spool: Spool, identifier: str, now: float) -> Entry:
         raise InputError(str(spool.path(identifier)), f"its record cannot be read: {error!r}") from error
 
 
-def _set_aside(spool: Spool, path: Path, reason: str, repair: bool) -> Finding:
-    shelf = spool.directory.parent / "damaged"
-    if repair:
-        try:
-            shelf.mkdir(mode=0o700, exist_ok=True)
-            path.rename(shelf / path.name)
-        except OSError as error:
-            raise OutputError.from_os(str(shelf), error) from error
-    return Finding("unreadable", str(path), f"{reason}; it belongs in {shelf}", repair)
-
-
-def _contents(store: Store, spool: Spool, now: float, repair: bool, deep: bool) -> Iterator[Finding]:
+def _contents(store: QueueStore, spool: Contents, now: float, repair: bool, deep: bool) -> Iterator[Finding]:
     for entry in store.entries():
         if not any(one.state.is_live for one in entry.recipients):
             continue

@@ -10,15 +10,37 @@ Never here: the database and the clock. An entry is what was read at one moment;
 import contextlib
 import json
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import IO, Annotated, Any, Literal, Protocol
 
 from mailpipe.errors import InputError
 from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.status import EnhancedStatus
+
+
+class Content(Protocol):
+    """Where the octets of a message lie: a file, or rows of a database that can be opened like one."""
+
+    def exists(self) -> bool:
+        """Whether they are there."""
+        ...
+
+    def open(self, mode: Literal["rb"]) -> IO[bytes]:
+        """A real file that begins with the octets.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        ...
+
+
+class _TakenAsItIs:
+    """Tells pydantic, where somebody dumps an entry with it, that there is nothing to check."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return handler(object)
 
 
 class RecipientState(StrEnum):
@@ -46,6 +68,14 @@ class RecipientFate(StrEnum):
     IN_DOUBT = "in-doubt"
 
 
+class Handover(StrEnum):
+    """Who has a delivered message now, and with it the duty to report (RFC 3461 section 5.2)."""
+
+    FINAL = "final"  # its mailbox
+    RELAYED = "relayed"  # a server that knows nothing of reports
+    REPORTING = "reporting"  # a server that was told what the sender wants, and reports by itself
+
+
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
     """What a transport says about one recipient.
@@ -55,12 +85,14 @@ class RecipientResult:
         fate: what the attempt came to; any enumeration with the same values is taken.
         status: enhanced status code.
         diagnostic: the peer's reply or the system's words, one line.
+        handover: who has it, where it was delivered.
     """
 
     recipient: ForwardPath
     fate: RecipientFate
     status: EnhancedStatus
     diagnostic: str = ""
+    handover: Handover = Handover.RELAYED
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fate", RecipientFate(self.fate))
@@ -97,6 +129,11 @@ class Recipient:
         """The address-spec, "" for the nameless one."""
         return self.forward_path.address if self.forward_path else ""
 
+    @property
+    def is_question(self) -> bool:
+        """Whether it is in doubt and only a human can say what became of it."""
+        return self.state is RecipientState.IN_DOUBT and self.next_try is None
+
     def to_json(self) -> dict[str, object]:
         """Plain values for `json.dumps`."""
         return {
@@ -107,6 +144,7 @@ class Recipient:
             "status": str(self.status) if self.status else None,
             "diagnostic": self.diagnostic,
             "changed": self.changed,
+            "is_question": self.is_question,
         }
 
 
@@ -124,7 +162,7 @@ class Entry:
         since: from when its expiry counts: `created`, or the moment it was last requeued.
         size: octets of the message.
         digest: SHA-256 of the octets, hexadecimal.
-        content: the file that holds the octets first, then a record of the envelope.
+        content: where the octets lie; a content file holds them first, then a record of the envelope.
         lease: who delivers it at this moment, "" for nobody.
         leased_until: when that right ends.
         leased: positions of the recipients that were leased with it; () for an entry that was only looked at.
@@ -139,7 +177,7 @@ class Entry:
     since: float
     size: int
     digest: str
-    content: Path
+    content: Annotated[Content, _TakenAsItIs()]
     lease: str = ""
     leased_until: float | None = None
     leased: tuple[int, ...] = ()

@@ -20,6 +20,7 @@ Reason = tuple[EnhancedStatus, str]
 
 _NO_RESULT = (RecipientFate.DEFERRED, EnhancedStatus(4, 3, 0), "the transport gave no result for this recipient")
 _CUT_SHORT = (EnhancedStatus(4, 4, 2), "the delivery ended before a final reply was recorded")
+_QUESTION = "was it delivered? settle it, release it or remove it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,13 @@ class Policy:
         schedule: when a recipient is tried again and when it is given up.
         resends: a recipient in doubt is sent again; else it waits for a human.
         chance: where the schedule's jitter comes from.
+        asks: whoever looks at a recipient that waits for a human reads what there is to decide.
     """
 
     schedule: Schedule
     resends: bool
     chance: Random
+    asks: bool = False
 
     def arrive(
         self,
@@ -60,6 +63,7 @@ class Policy:
             status, diagnostic = reason or _CUT_SHORT
             state = RecipientState.IN_DOUBT if is_in_doubt else RecipientState.WAITING
             moment = None if is_in_doubt and not self.resends else again
+            diagnostic = self._asked(diagnostic) if is_in_doubt else diagnostic
             recipients.append(Recipient(position, path, state, 1, moment, status, diagnostic, now))
         return tuple(recipients)
 
@@ -101,6 +105,8 @@ class Policy:
             if not one.is_attempted:
                 continue
             tried = _tried(one, *_CUT_SHORT, now)
+            if one.changed < current.since + (self.schedule.warn_after or 0.0) <= now:
+                tried = replace(tried, changed=one.changed)  # nobody was told of the delay yet
             # By the schedule, not at once: this may be the message that the process died of.
             moment = self.schedule.next_try(tried.attempts, now, current.since, self.chance)
             ended.append(self._put_off(tried, moment, is_in_doubt=True))
@@ -111,12 +117,16 @@ class Policy:
         if is_in_doubt:
             # It never expires: a report that it failed might be untrue, and only a human can find out.
             stays = tried.state is RecipientState.HELD or not self.resends
-            return replace(tried, state=RecipientState.IN_DOUBT, next_try=None if stays else moment)
+            words = self._asked(tried.diagnostic)
+            return replace(tried, state=RecipientState.IN_DOUBT, next_try=None if stays else moment, diagnostic=words)
         if tried.state is RecipientState.HELD:
             return tried
         if moment is None:
             return replace(tried, state=RecipientState.EXPIRED)
         return replace(tried, state=RecipientState.WAITING, next_try=moment)
+
+    def _asked(self, diagnostic: str) -> str:
+        return f"{diagnostic}; {_QUESTION}" if self.asks and not self.resends else diagnostic
 
 
 def _tried(one: Recipient, status: EnhancedStatus, diagnostic: str, now: float) -> Recipient:

@@ -15,9 +15,8 @@ of an attempt was lost, and never where "hold" was chosen.
 Never here: sockets, pipelines, configuration files.
 """
 
+import contextlib
 import itertools
-import logging
-import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,8 +24,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Literal
 
-from mailpipe.durable import sync_directory
-from mailpipe.errors import InputError, OutputError
+from mailpipe.errors import OutputError
+from mailpipe.queue.by_hand import ByHand
 from mailpipe.queue.doctor import Finding, examine
 from mailpipe.queue.entry import (
     Entry,
@@ -38,30 +37,34 @@ from mailpipe.queue.entry import (
     forward_path_text,
     sender_text,
 )
-from mailpipe.queue.owner import Owner, is_alive, sweep
+from mailpipe.queue.interface import LeaseHolder
+from mailpipe.queue.notice import Reporter, identifier_for
 from mailpipe.queue.policy import Policy, Reason
 from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
-from mailpipe.queue.spool import Octets, Spool, new_identifier
-from mailpipe.queue.store import Store
+from mailpipe.queue.spool import TEMPORARY, Octets, new_identifier
+from mailpipe.queue.store import open_store
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus
 
 LEASE_SECONDS = 3600.0
 """How long a delivery may take before another process may take over; SMTP's own time-outs add up to less."""
 
-_log = logging.getLogger(__name__)
 _NO_CONTENT = (EnhancedStatus(5, 6, 6), "the content file is missing")
 
 
-class Queue:
-    """One queue directory.
+class Queue(ByHand):
+    """One queue: a directory, or a PostgreSQL database for several machines.
 
     Args:
-        directory: made with mode 0700 where it is missing.
+        directory: made with mode 0700 where it is missing; needed where there is no database.
+        database: "postgresql://…" instead of SQLite; the messages lie in it too, unless a directory is given that
+            every machine sees.
         retry: delays between attempts, as `Schedule.parse` reads them; or a schedule.
         expire: how long a message is tried, "5d" or seconds.
-        in_doubt: what becomes of a recipient whose final reply was lost: "resend" on the schedule, or "hold".
-        clock: seconds since the epoch.
+        in_doubt: what becomes of a recipient whose final reply was lost: "resend" on the schedule, "hold" it until
+            a human releases it, or "ask": hold it with the question beside the last reply.
+        reporter: writes to the sender what became of a message; None for no reports.
+        clock: seconds since the epoch; by default the store's, which is the same for all machines.
         random: where the schedule's jitter comes from.
         lease_seconds: how long a delivery may take.
 
@@ -73,32 +76,28 @@ class Queue:
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None = None,
         *,
+        database: str | None = None,
         retry: str | Schedule = DEFAULT_RETRY,
         expire: str | float = DEFAULT_EXPIRE,
-        in_doubt: Literal["resend", "hold"] = "resend",
-        clock: Callable[[], float] = time.time,
+        in_doubt: Literal["resend", "hold", "ask"] = "resend",
+        reporter: Reporter | None = None,
+        clock: Callable[[], float] | None = None,
         random: Random | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
-        if in_doubt not in ("resend", "hold"):
-            raise ValueError(f"in_doubt is 'resend' or 'hold', not {in_doubt!r}")
+        if in_doubt not in ("resend", "hold", "ask"):
+            raise ValueError(f"in_doubt is 'resend', 'hold' or 'ask', not {in_doubt!r}")
         self.directory = directory
         self.schedule = retry if isinstance(retry, Schedule) else Schedule.parse(retry, expire)
-        self._policy = Policy(self.schedule, in_doubt == "resend", random or Random())
-        self._clock, self._lease_seconds = clock, lease_seconds
-        self._owner: Owner | None = None
+        self._policy = Policy(self.schedule, in_doubt == "resend", random or Random(), in_doubt == "ask")
+        self._reporter = reporter
+        self._failed_ids: set[str] = set()
+        self._store, self._spool = open_store(directory, database)
+        self._clock, self._lease_seconds = clock or self._store.clock, lease_seconds
+        self._owner: LeaseHolder | None = None
         self._numbers = itertools.count(1)
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            (directory / "owners").mkdir(mode=0o700, exist_ok=True)
-            self._spool = Spool(directory / "content")
-            self._store = Store(directory / "queue.db", self._spool.path)
-            sync_directory(directory)
-            sync_directory(directory.absolute().parent)
-        except OSError as error:
-            raise OutputError.from_os(str(error.filename or directory), error) from error
         if not self._policy.resends:
             self._park()
         self._reclaim()
@@ -129,6 +128,7 @@ class Queue:
         reasons: Sequence[Reason] | Mapping[str, Reason] = (),
         in_doubt: Container[str | ForwardPath] = (),
         route: str = "",
+        name: str = "",
     ) -> str:
         """Take a message over; when this returns it is on disk and synced.
 
@@ -140,6 +140,8 @@ class Queue:
                 Recipients with a reason are tried again after the first delay, the others at once.
             in_doubt: the recipients, or their addresses, that may have been served though no final reply came.
             route: which way it goes; a name of the caller's that `lease` can ask for.
+            name: a message of this name is taken once: where it is here, or was here within a week, nothing is done.
+                Two processes must not put the same name in at the same moment.
 
         Returns:
             the id.
@@ -150,16 +152,39 @@ class Queue:
         """
         now = self._clock()
         recipients = self._policy.arrive(envelope, reasons, in_doubt, now)
-        identifier, sender = new_identifier(now), envelope.with_forward_paths()
+        identifier, is_here = self._named(name) if name else (new_identifier(now), False)
+        if is_here:
+            return identifier
+        sender = envelope.with_forward_paths()
         record: dict[str, Any] = {
             "id": identifier, "sender": sender_text(sender), "origin": origin, "route": route, "created": now,
             "recipients": [forward_path_text(one.forward_path) for one in recipients],
         }
         with self._spool.keep(identifier, octets, record) as kept:
-            self._store.add(
-                Entry(identifier, sender, recipients, origin, route, now, now, kept.size, kept.digest, kept.path)
-            )
+            try:
+                self._store.add(
+                    Entry(identifier, sender, recipients, origin, route, now, now, kept.size, kept.digest, kept.path)
+                )
+            except OutputError:
+                if name:
+                    # The store may know this id as gone from now on, though it was never here.
+                    self._failed_ids.add(identifier)
+                raise
         return identifier
+
+    def _named(self, name: str) -> tuple[str, bool]:
+        """The id for a name, and whether a message of that name is or was here."""
+        number = 0
+        while (identifier := identifier_for(name, number)) in self._failed_ids:
+            number += 1
+        if self._store.get(identifier) or self._store.is_gone(identifier):
+            return identifier, True
+        place = self._spool.path(identifier)
+        if isinstance(place, Path) and not self._spool.is_busy(left := place.with_suffix(TEMPORARY)):
+            # What a crash in the middle of this very message has left; its place is needed again.
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
+        return identifier, False
 
     # -- out --------------------------------------------------------------------------------------------------------
 
@@ -184,7 +209,9 @@ class Queue:
         self._reclaim()
         while True:
             if self._owner is None or not self._owner.is_ours:
-                self._owner = self._new_owner()
+                if self._owner is not None:
+                    self._owner.close()
+                self._owner = self._store.new_owner()
             lease = f"{self._owner.name}/{next(self._numbers)}"
             until = self._clock() + self._lease_seconds
             entry = self._store.take(lease, until, moment, route=route, is_attempt=is_attempt)
@@ -194,14 +221,6 @@ class Queue:
                 yield entry
             else:
                 self._settle_all(entry, RecipientFate.FAILED, *_NO_CONTENT)
-
-    def _new_owner(self) -> Owner:
-        if self._owner is not None:
-            self._owner.close()
-        try:
-            return Owner(self.directory / "owners")
-        except OSError as error:
-            raise OutputError.from_os(str(self.directory / "owners"), error) from error
 
     def journal(self, entry: Entry, *paths: ForwardPath) -> None:
         """Record durably that the end of data is about to be sent; call it for leases with `is_attempt=False`.
@@ -226,7 +245,7 @@ class Queue:
 
         current = self._store.change(entry.id, decide, self._clock())
         if current is None or current.lease != entry.lease:
-            raise OutputError(str(self.directory), f"the lease of {entry.id} has ended; it must not be sent now")
+            raise OutputError(self._store.place, f"the lease of {entry.id} has ended; it must not be sent now")
 
     def settle(self, entry: Entry, results: Sequence[RecipientResult]) -> tuple[Recipient, ...]:
         """Record what an attempt came to, and end the lease.
@@ -249,11 +268,12 @@ class Queue:
         if not entry.leased:
             raise ValueError(f"message {entry.id} was looked at, not leased; only a leased one can be settled")
         now = self._clock()
-        after = self._store.change(entry.id, lambda current: self._policy.settle(current, entry, results, now), now)
+        after = self._move(
+            entry.id, lambda current, policy: policy.settle(current, entry, results, now), now,
+            {result.recipient: result.handover for result in results},
+        )
         if after is None:
             return ()
-        if all(one.state is RecipientState.DELIVERED for one in after.recipients):
-            self._remove_content(entry.id)
         return tuple(one for one in after.recipients if one.position in entry.leased)
 
     def _settle_all(self, entry: Entry, fate: RecipientFate, status: EnhancedStatus, diagnostic: str) -> None:
@@ -295,9 +315,8 @@ class Queue:
     def _reclaim(self) -> None:
         """End the leases that have expired and those of dead processes."""
         expired, standing = self._store.leases(self._clock())
-        owners = self.directory / "owners"
-        names = {lease.partition("/")[0] for _, lease in standing}
-        dead = {name for name in names if not (self._owner and self._owner.name == name) and not is_alive(owners, name)}
+        others = {lease.partition("/")[0] for _, lease in standing} - {self._owner.name if self._owner else ""}
+        dead = {name for name in others if not self._store.is_alive(name)}
         for identifier, lease in expired + [pair for pair in standing if pair[1].partition("/")[0] in dead]:
             self._cut_short(identifier, lease)
 
@@ -305,99 +324,15 @@ class Queue:
         """Under "hold", recipients that are in doubt wait for a human."""
         doubt = RecipientState.IN_DOUBT
         condition = "next_try IS NOT NULL AND id IN (SELECT message FROM recipient WHERE state = ?)"
+
+        def parked(current: Entry) -> Entry:
+            recipients = (replace(one, next_try=None) if one.state is doubt else one for one in current.recipients)
+            return current.with_recipients(*recipients)
+
         for entry in self._store.entries(condition, (doubt.value,)):
-            self._each((entry.id,), lambda one: replace(one, next_try=None) if one.state is doubt else one)
-
-    def _remove_content(self, identifier: str) -> None:
-        try:
-            self._spool.remove(identifier)
-        except OutputError as error:
-            # The message is settled, that is what counts; doctor() finds the file and knows its id.
-            _log.warning("a settled message's content stays on disk: %s", error)
-
-    # -- by hand ----------------------------------------------------------------------------------------------------
-
-    def flush(self, *, route: str | None = None) -> int:
-        """Make everything that waits due now; how many messages that changed. Held mail stays held."""
-        return self._store.bring_forward(self._clock(), route)
-
-    def hold(self, *identifiers: str) -> None:
-        """Keep messages until they are released.
-
-        Raises:
-            InputError: there is no message of that id.
-        """
-        waiting, held = RecipientState.WAITING, RecipientState.HELD
-        self._each(
-            identifiers,
-            lambda one: replace(one, state=held if one.state is waiting else one.state, next_try=None),
-        )
-
-    def release(self, *identifiers: str) -> None:
-        """Make held and in-doubt recipients due now; for the latter this is the word to send again.
-
-        Raises:
-            InputError: there is no message of that id.
-        """
-        now, held, waiting = self._clock(), RecipientState.HELD, RecipientState.WAITING
-
-        def released(one: Recipient) -> Recipient:
-            if one.next_try is not None or not one.state.is_live:
-                return one
-            return replace(one, state=waiting if one.state is held else one.state, next_try=now)
-
-        self._each(identifiers, released)
-
-    def requeue(self, *identifiers: str) -> None:
-        """Begin anew for every recipient that is not delivered, failed and expired ones too; due now.
-
-        Raises:
-            InputError: there is no message of that id.
-        """
-        now, done, waiting = self._clock(), RecipientState.DELIVERED, RecipientState.WAITING
-        self._each(
-            identifiers,
-            lambda one: one if one.state is done else replace(one, state=waiting, attempts=0, next_try=now),
-            since=now,
-        )
-
-    def remove(self, *identifiers: str) -> None:
-        """Delete messages for good.
-
-        Raises:
-            InputError: there is no message of that id.
-        """
-        for identifier in self._known(identifiers):
-            self._store.change(identifier, lambda _: None, self._clock())
-            self._remove_content(identifier)
-
-    def _known(self, identifiers: Iterable[str]) -> tuple[str, ...]:
-        return tuple(self.show(identifier).id for identifier in identifiers)
-
-    def _each(
-        self, identifiers: Iterable[str], change: Callable[[Recipient], Recipient], since: float | None = None
-    ) -> None:
-        def decide(current: Entry) -> Entry:
-            changed = current.with_recipients(*(change(one) for one in current.recipients))
-            return changed if since is None else replace(changed, since=since)
-
-        for identifier in self._known(identifiers):
-            self._store.change(identifier, decide, self._clock())
+            self._store.change(entry.id, parked, self._clock())  # another process may have settled it meanwhile
 
     # -- to look at -------------------------------------------------------------------------------------------------
-
-    def show(self, identifier: str) -> Entry:
-        """One message.
-
-        Raises:
-            InputError: there is no message of that id.
-        """
-        entry = self._store.get(identifier)
-        if entry is None:
-            raise InputError(
-                str(self.directory), f"there is no message {identifier!r}; `mailpipe queue list` shows those there are"
-            )
-        return entry
 
     def list(self, *states: RecipientState | str) -> Iterator[Entry]:
         """The messages by arrival; with states, those of which a recipient is in one of them."""
@@ -410,6 +345,10 @@ class Queue:
     def due(self, now: float | None = None) -> Iterator[Entry]:
         """The messages that are due and that nobody delivers, without leasing them."""
         return self._store.entries("next_try <= ? AND lease = ''", (self._clock() if now is None else now,))
+
+    def now(self) -> float:
+        """The queue's clock, seconds since the epoch."""
+        return self._clock()
 
     def next_try(self) -> float | None:
         """When the next message is due, None where none waits."""
@@ -431,5 +370,5 @@ class Queue:
         """
         self._reclaim()
         if repair:
-            sweep(self.directory / "owners")
+            self._store.sweep()
         return examine(self._store, self._spool, self._clock(), repair=repair, deep=deep)

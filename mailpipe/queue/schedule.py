@@ -4,7 +4,8 @@
     schedule.next_try(attempts=1, now=now, since=created, chance=random.Random())     # a moment, None once expired
 
 Steps are delays in order, "1h*3" means three times; the last one repeats until the message expires. The last attempt
-falls on the expiry itself, so that the whole time is used and nothing expires untried.
+falls on the expiry itself, so that the whole time is used and nothing expires untried. So it is with the warning: where
+senders are told of a delay, an attempt falls on that moment, and nobody is told of what would have arrived.
 
 Never here: a clock, sleep, or a queue. Moments and chance are given by the caller.
 """
@@ -20,6 +21,7 @@ _REMEDY = "write delays such as '5m, 15m, 1h*3, 4h*10'"
 
 DEFAULT_RETRY = "5m, 15m, 1h*3, 4h*10"
 DEFAULT_EXPIRE = "5d"
+DEFAULT_WARN_AFTER = "4h"
 
 
 def _step(text: str) -> tuple[float, int]:
@@ -43,11 +45,13 @@ class Schedule:
         expire: how long after its arrival a message is given up.
         jitter: each delay is changed by chance by up to this part of it, so that a thousand messages that were
             deferred together do not return together.
+        warn_after: how long after its arrival the sender is told that it is late; None for never.
     """
 
     steps: tuple[tuple[float, int], ...]
     expire: float
     jitter: float = 0.1
+    warn_after: float | None = None
 
     def __post_init__(self) -> None:
         if not self.steps:
@@ -56,10 +60,18 @@ class Schedule:
             raise ValueError("expire must be longer than nothing; write a duration such as '5d'")
         if not 0 <= self.jitter < 1:
             raise ValueError("jitter is a part of the delay, from 0 to less than 1")
+        if self.warn_after is not None and self.warn_after <= 0:
+            raise ValueError("warn_after must be longer than nothing; write a duration such as '4h'")
 
     @classmethod
-    def parse(cls, retry: str = DEFAULT_RETRY, expire: str | float = DEFAULT_EXPIRE, jitter: float = 0.1) -> "Schedule":
-        """Read "5m, 15m, 1h*3, 4h*10" and "5d"; a number as `expire` is seconds.
+    def parse(
+        cls,
+        retry: str = DEFAULT_RETRY,
+        expire: str | float = DEFAULT_EXPIRE,
+        jitter: float = 0.1,
+        warn_after: str | float | None = None,
+    ) -> "Schedule":
+        """Read "5m, 15m, 1h*3, 4h*10", "5d" and "4h"; a number as `expire` or `warn_after` is seconds.
 
         Raises:
             ValueError: the text has another form, a delay is nothing, or the expiry is nothing.
@@ -68,7 +80,8 @@ class Schedule:
         ((300.0, 1), (3600.0, 2))
         """
         steps = tuple(_step(piece) for piece in retry.split(",")) if retry.strip() else ()
-        return cls(steps, float(parse_duration(expire)), jitter)
+        warn = None if warn_after is None else float(parse_duration(warn_after))
+        return cls(steps, float(parse_duration(expire)), jitter, warn)
 
     def __str__(self) -> str:
         return ", ".join(duration_text(delay) + (f"*{times}" if times > 1 else "") for delay, times in self.steps)
@@ -101,4 +114,6 @@ class Schedule:
         delay = self.delay(attempts)
         if self.jitter:
             delay *= 1 + chance.uniform(-self.jitter, self.jitter)
+        if self.warn_after is not None and now < since + self.warn_after:
+            end = min(end, since + self.warn_after)
         return min(now + delay, end)

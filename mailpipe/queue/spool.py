@@ -26,6 +26,7 @@ from typing import Any
 
 from mailpipe.durable import sync_directory, write_all
 from mailpipe.errors import InputError, OutputError
+from mailpipe.queue.entry import Content
 
 Octets = bytes | bytearray | memoryview
 """A message in one piece."""
@@ -35,7 +36,7 @@ SHARDS = "0123456789abcdefghjkmnpqrstvwxyz"
 _TAIL = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{8}) mailpipe1\n")
 _TAIL_SIZE = 36
 _PIECE = 1 << 20
-_SUFFIX, _TEMPORARY = ".mail", ".part"
+_SUFFIX, TEMPORARY = ".mail", ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ class Kept:
     """A message that is safe in its file.
 
     Attributes:
-        path: the content file.
+        path: where it lies.
         size: octets of the message.
         digest: their SHA-256, hexadecimal.
     """
 
-    path: Path
+    path: Content
     size: int
     digest: str
 
@@ -106,7 +107,7 @@ class Spool:
             OutputError: it could not be written and synced; nothing is left.
         """
         path = self.path(identifier)
-        temporary = path.with_suffix(_TEMPORARY)
+        temporary = path.with_suffix(TEMPORARY)
         with contextlib.ExitStack() as undo:
             try:
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -149,6 +150,23 @@ class Spool:
         except OSError as error:
             raise OutputError.from_os(str(path), error) from error
 
+    def is_busy(self, place: Path) -> bool:
+        """Whether somebody is putting this message in at this moment."""
+        return is_busy(place)
+
+    def set_aside(self, identifier: str) -> None:
+        """Move a file that cannot be read into the folder `damaged` beside the content files.
+
+        Raises:
+            OutputError: it cannot be moved.
+        """
+        shelf, path = self.directory.parent / "damaged", self.path(identifier)
+        try:
+            shelf.mkdir(mode=0o700, exist_ok=True)
+            path.rename(shelf / path.name)
+        except OSError as error:
+            raise OutputError.from_os(str(shelf), error) from error
+
     def identifiers(self) -> Iterator[str]:
         """The ids of all content files, shard by shard."""
         for path in self._files(_SUFFIX):
@@ -156,7 +174,7 @@ class Spool:
 
     def unfinished(self) -> Iterator[Path]:
         """Temporary files: being written, or left behind by a crash."""
-        return self._files(_TEMPORARY)
+        return self._files(TEMPORARY)
 
     def _files(self, suffix: str) -> Iterator[Path]:
         for shard in SHARDS:

@@ -4,8 +4,7 @@
     entry = store.take(lease, until, now)               # UPDATE … RETURNING: one process gets it
     store.change(entry.id, lambda current: ...)         # read, decide, write in one transaction
 
-Write-ahead log with synchronous=FULL: a transaction that was committed outlives a power cut. Several threads that add
-at the same time share one commit. Connections do not survive a fork; they are closed before it and opened after it.
+Write-ahead log with synchronous=FULL: a transaction that was committed outlives a power cut.
 
 Never here: content files, schedules, and what a result means; `decide` is the caller's.
 """
@@ -15,27 +14,22 @@ import errno
 import fcntl
 import os
 import sqlite3
-import threading
-import weakref
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mailpipe.durable import sync_directory
 from mailpipe.errors import ConfigError, OutputError
-from mailpipe.queue.entry import (
-    Entry,
-    Recipient,
-    RecipientState,
-    forward_path_text,
-    read_forward_path,
-    read_sender,
-    sender_text,
-)
-from mailpipe.status import EnhancedStatus
+from mailpipe.queue.commit import AlreadyThere, SharedCommits
+from mailpipe.queue.entry import Entry, Recipient, RecipientState
+from mailpipe.queue.interface import Contents, QueueStore
+from mailpipe.queue.owner import Owner, is_alive, sweep
+from mailpipe.queue.rows import MESSAGE, RECIPIENT, REMEMBERED, entry_of, message_values, recipient_values
+from mailpipe.queue.spool import Spool
 
 _BUSY_SECONDS = 60.0
-_REMEMBERED = 7 * 86400.0  # how long the ids of settled messages are known
 
 # Entry n brings the schema from version n to n + 1; entries are added, never changed.
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -58,27 +52,11 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
-_MESSAGE = "id, sender, origin, route, created, since, size, digest, lease, leased_until"
-_RECIPIENT = "position, forward_path, state, attempts, next_try, status, diagnostic, changed, is_attempted"
+_ARRIVAL = "id, sender, origin, route, created, since, size, digest, next_try"
 _PAGE = 200
 
-_stores: "weakref.WeakSet[Store]" = weakref.WeakSet()
 
-
-def _printable(text: str) -> str:
-    # SQLite keeps UTF-8 only; octets that were none are shown by number.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-class _Arrival:
-    """One message that waits for a shared commit."""
-
-    def __init__(self, entry: Entry) -> None:
-        self.entry, self.is_done = entry, False
-        self.error: OutputError | None = None
-
-
-class Store:
+class Store(SharedCommits[sqlite3.Connection]):
     """The database of one queue.
 
     Args:
@@ -91,14 +69,38 @@ class Store:
     """
 
     def __init__(self, path: Path, content: Callable[[str], Path]) -> None:
+        super().__init__(str(path))
         self.path, self._content = path, content
-        self._lock = threading.RLock()
-        self._arriving = threading.Lock()  # taken after _lock where both are
-        self._arrivals: list[_Arrival] = []
+        self._owners = path.parent / "owners"
         self._connection: sqlite3.Connection | None = None
         with self._lock:
             self._open()
-        _stores.add(self)
+
+    # -- clock and owners ---------------------------------------------------------------------------------------
+
+    def clock(self) -> float:
+        """The system's clock: everybody who works this queue has the same."""
+        return time.time()
+
+    def new_owner(self) -> Owner:
+        """A name whose lock falls with its process.
+
+        Raises:
+            OutputError: its file cannot be made.
+        """
+        try:
+            self._owners.mkdir(mode=0o700, exist_ok=True)
+            return Owner(self._owners)
+        except OSError as error:
+            raise OutputError.from_os(str(self._owners), error) from error
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the process that made the owner of this name still runs."""
+        return is_alive(self._owners, name)
+
+    def sweep(self) -> None:
+        """Take away what dead owners left."""
+        sweep(self._owners)
 
     # -- connection ---------------------------------------------------------------------------------------------
 
@@ -154,6 +156,8 @@ class Store:
 
     def _trouble(self, error: sqlite3.Error) -> OutputError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, sqlite3.IntegrityError):
+            return AlreadyThere(str(self.path), f"a message of this id is in the queue already ({error})")
         if code == sqlite3.SQLITE_FULL:
             return OutputError.from_os(str(self.path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -187,96 +191,22 @@ class Store:
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def _entry(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Entry:
-        (identifier, sender, origin, route, created, since, size, digest, lease, leased_until) = row
-        rows = connection.execute(
-            f"SELECT {_RECIPIENT} FROM recipient WHERE message = ? ORDER BY position", (identifier,)
-        )
-        recipients = tuple(
-            Recipient(
-                position, read_forward_path(path), RecipientState(state), attempts, next_try,
-                EnhancedStatus.parse(status) if status else None, diagnostic, changed, bool(is_attempted),
-            )
-            for position, path, state, attempts, next_try, status, diagnostic, changed, is_attempted in rows
-        )
-        return Entry(
-            identifier, read_sender(sender), recipients, origin, route, created, since, size, digest,
-            self._content(identifier), lease, leased_until,
-        )
+        rows = connection.execute(f"SELECT {RECIPIENT} FROM recipient WHERE message = ? ORDER BY position", row[:1])
+        return entry_of(row, rows, self._content)
 
     def _write_recipients(
         self, connection: sqlite3.Connection, identifier: str, recipients: Iterable[Recipient]
     ) -> None:
         connection.executemany(
-            f"INSERT OR REPLACE INTO recipient (message, {_RECIPIENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    identifier, recipient.position, forward_path_text(recipient.forward_path), recipient.state.value,
-                    recipient.attempts, recipient.next_try if recipient.state.is_live else None,
-                    str(recipient.status) if recipient.status else None, _printable(recipient.diagnostic),
-                    recipient.changed, int(recipient.is_attempted),
-                )
-                for recipient in recipients
-            ],
+            f"INSERT OR REPLACE INTO recipient (message, {RECIPIENT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [recipient_values(identifier, recipient) for recipient in recipients],
         )
 
     # -- putting in and taking out ------------------------------------------------------------------------------
 
-    def add(self, entry: Entry) -> None:
-        """Record a message; durable when it returns.
-
-        Raises:
-            OutputError: it could not be recorded, and is not.
-        """
-        arrival = _Arrival(entry)
-        with self._arriving:
-            self._arrivals.append(arrival)
-        try:
-            with self._lock:
-                # Whoever had the lock before may have committed this one too.
-                if not arrival.is_done:
-                    self._add_all()
-        except BaseException:
-            self._withdraw(arrival)
-            raise
-        if arrival.error:
-            raise arrival.error
-
-    def _add_all(self) -> None:
-        with self._arriving:
-            arrivals, self._arrivals = self._arrivals, []
-        error = OutputError(str(self.path), "interrupted before the message was recorded; try again")
-        is_committed = False
-        try:
-            with self._writing() as connection:
-                for arrival in arrivals:
-                    self._insert(connection, arrival.entry)
-            is_committed = True
-        except OutputError as trouble:
-            error = trouble
-        finally:
-            for arrival in arrivals:
-                if not is_committed:
-                    arrival.error = error
-                    # A commit that failed may have reached the disk; what was not promised must not stay.
-                    with contextlib.suppress(OutputError):
-                        self.forget(arrival.entry.id, arrival.entry.created)
-                arrival.is_done = True
-
-    def _withdraw(self, arrival: _Arrival) -> None:
-        with self._lock, self._arriving:
-            if arrival in self._arrivals:
-                self._arrivals.remove(arrival)
-                return
-        with contextlib.suppress(OutputError):
-            self.forget(arrival.entry.id, arrival.entry.created)
-
     def _insert(self, connection: sqlite3.Connection, entry: Entry) -> None:
         connection.execute(
-            f"INSERT INTO message ({_MESSAGE}, next_try) VALUES (?, ?, ?, ?, ?, ?, ?, ?, '', NULL, ?)",
-            (
-                entry.id, sender_text(entry.sender), _printable(entry.origin), _printable(entry.route),
-                entry.created, entry.since, entry.size, entry.digest, entry.next_try,
-            ),
+            f"INSERT INTO message ({_ARRIVAL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", message_values(entry)
         )
         self._write_recipients(connection, entry.id, entry.recipients)
 
@@ -310,7 +240,7 @@ class Store:
                 f"""UPDATE message SET lease = ?, leased_until = ? WHERE id = (
                         SELECT id FROM message WHERE next_try <= ? AND next_try IS NOT NULL AND lease = ''
                         AND (? IS NULL OR route = ?) ORDER BY next_try, rowid LIMIT 1
-                    ) RETURNING {_MESSAGE}""",
+                    ) RETURNING {MESSAGE}""",
                 (lease, until, now, route, route),
             ).fetchall()
             if not row:
@@ -338,7 +268,7 @@ class Store:
             OutputError: the database cannot be written; nothing was changed.
         """
         with self._writing() as connection:
-            row = connection.execute(f"SELECT {_MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
+            row = connection.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
             if row is None:
                 return None
             before = self._entry(connection, row)
@@ -346,7 +276,7 @@ class Store:
             if after is None or all(one.state is RecipientState.DELIVERED for one in after.recipients):
                 connection.execute("DELETE FROM message WHERE id = ?", (identifier,))
                 connection.execute("INSERT OR REPLACE INTO gone VALUES (?, ?)", (identifier, now))
-                connection.execute("DELETE FROM gone WHERE at < ?", (now - _REMEMBERED,))
+                connection.execute("DELETE FROM gone WHERE at < ?", (now - REMEMBERED,))
             elif after != before:
                 changed = [new for old, new in zip(before.recipients, after.recipients, strict=True) if old != new]
                 self._write_recipients(connection, identifier, changed)
@@ -374,16 +304,16 @@ class Store:
     def get(self, identifier: str) -> Entry | None:
         """One message, None where there is none of that id."""
         with self._reading() as connection:
-            row = connection.execute(f"SELECT {_MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
+            row = connection.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
             return self._entry(connection, row) if row else None
 
-    def entries(self, condition: str = "1", values: tuple[Any, ...] = ()) -> Iterator[Entry]:
+    def entries(self, condition: str = "TRUE", values: tuple[Any, ...] = ()) -> Iterator[Entry]:
         """All messages that meet an SQL condition of this package's own, by arrival, read page by page."""
         last = -1
         while True:
             with self._reading() as connection:
                 rows = connection.execute(
-                    f"""SELECT {_MESSAGE}, rowid FROM message WHERE rowid > ? AND ({condition})
+                    f"""SELECT {MESSAGE}, rowid FROM message WHERE rowid > ? AND ({condition})
                         ORDER BY rowid LIMIT {_PAGE}""",
                     (last, *values),
                 ).fetchall()
@@ -396,7 +326,8 @@ class Store:
     def leases(self, now: float) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """(id, lease) of those that have expired, and of those that have not."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT id, lease, leased_until FROM message WHERE lease <> ''").fetchall()
+            query = "SELECT id, lease, leased_until FROM message WHERE lease <> '' ORDER BY rowid"
+            rows = connection.execute(query).fetchall()
         expired = [(identifier, lease) for identifier, lease, until in rows if until <= now]
         return expired, [(identifier, lease) for identifier, lease, until in rows if until > now]
 
@@ -429,26 +360,36 @@ class Store:
         return "" if rows == ["ok"] else "; ".join(rows)
 
 
-# SQLite's locks belong to a process and its connections must not be seen by two; each side opens its own after a fork.
-_forking: list[Store] = []
+def open_store(directory: Path | None, database: str | None) -> tuple[QueueStore, Contents]:
+    """The places of a queue: states and octets.
 
+    Args:
+        directory: for SQLite and the content files, made with mode 0700 where it is missing.
+        database: "postgresql://…" for the states; the octets stand beside them, or in the content files of the
+            directory where there is one, which every machine must then see.
 
-def _before_fork() -> None:
-    for store in list(_stores):
-        store._lock.acquire()
-        _forking.append(store)
-        store.close()
+    Raises:
+        OutputError: one cannot be made or opened.
+        ConfigError: it was made by a later version of mailpipe, or nothing can speak to the database.
+        ValueError: there is neither directory nor database.
+    """
+    contents = None
+    if directory is not None:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if database is None:
+                (directory / "owners").mkdir(mode=0o700, exist_ok=True)
+            contents = Spool(directory / "content")
+            if database is None:
+                store = Store(directory / "queue.db", contents.path)
+            sync_directory(directory)
+            sync_directory(directory.absolute().parent)
+        except OSError as error:
+            raise OutputError.from_os(str(error.filename or directory), error) from error
+    if database is None:
+        if contents is None:
+            raise ValueError("a queue needs a directory or a database")
+        return store, contents
+    from mailpipe.queue.postgres_content import open_postgres  # psycopg is an extra and slow to import
 
-
-def _after_fork(*, is_child: bool = False) -> None:
-    while _forking:
-        store = _forking.pop()
-        if is_child:
-            # The threads that wait for these, and whoever held this lock, live in the parent.
-            store._arrivals, store._arriving = [], threading.Lock()
-        store._lock.release()
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork, after_in_child=lambda: _after_fork(is_child=True)
-)
+    return open_postgres(database, contents)

@@ -63,3 +63,13 @@ def test_any_text_is_a_schedule_or_a_value_error(text):
     except ValueError:
         return
     assert Schedule.parse(str(schedule)).delay(1) == pytest.approx(schedule.delay(1), abs=0.001)
+
+
+def test_an_attempt_falls_on_the_warning_and_the_steps_go_on_after_it():
+    schedule = Schedule.parse("1h*2, 4h", "5d", 0, "4h")
+    moments = [0.0]
+    for attempts in range(1, 6):
+        moments.append(schedule.next_try(attempts, moments[-1], 0.0, NEVER_MIND))
+    assert [moment / 3600 for moment in moments] == [0, 1, 2, 4, 8, 12]
+    with pytest.raises(ValueError, match="warn_after"):
+        Schedule.parse("1h", "5d", 0, 0)

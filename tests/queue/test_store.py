@@ -114,6 +114,14 @@ def test_every_thread_of_a_shared_commit_hears_of_its_failure(queue, monkeypatch
     assert len(failures) == 8 and content_files(queue) == []
 
 
+@pytest.mark.parametrize("place", ["files", "postgres"], indirect=True)
+def test_a_second_message_of_an_id_is_refused_and_the_first_stays(queue):
+    entry = queue.show(queue.put(b"first", TO, origin="test"))
+    with pytest.raises(OutputError, match="already"):
+        queue._store.add(entry)
+    assert [one.octets for one in queue.list()] == [b"first"] and not queue._store.is_gone(entry.id)
+
+
 def test_an_interrupted_commit_is_no_success_for_the_others(queue, monkeypatch):
     real, calls = Store._insert, []
 
