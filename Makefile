@@ -16,7 +16,7 @@ ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint lab bench fuzz samples docs lock clean
+.PHONY: help setup demo test lint lab soak bench fuzz samples docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -36,8 +36,11 @@ lint: $(READY)  ## ruff and mypy --strict
 	@$(RUN) -m ruff check .
 	@$(RUN) -m mypy --strict
 
-lab: $(READY)  ## run the tests against a real Postfix (needs root and the package postfix)
+lab: $(READY)  ## run the tests against real servers (needs root and what .ci/setup-lab installs)
 	@$(RUN) -m pytest -q -m lab tests/lab $(ARGS)
+
+soak: $(READY)  ## kill -9 a thousand times on the way through the queue, then account for every message (minutes)
+	@$(RUN) tests/soak/soak.py $(ARGS)
 
 bench: $(READY)  ## measure mailpipe beside its peers (ARGS='--real FOLDER' for real mail)
 	@sh .ci/bench $(ARGS)

@@ -28,7 +28,7 @@ them. How they stand in a pipeline file: [pipeline-file.md](pipeline-file.md).
 """
 
 # How an option is written in the file, where the Python type would not tell.
-_DURATIONS = ("timeout", "pause", "expire", "interval")
+_DURATIONS = ("timeout", "pause", "expire", "interval", "_age")
 _SIZES = ("_size",)
 
 

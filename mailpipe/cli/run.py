@@ -46,6 +46,10 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Deliver, queue and journal nothing; stages run, and write their files.")
     ] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Where an smtp or lmtp sink writes down what goes over the wire."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print no summary and no progress.")] = False,
     verbose: Annotated[
@@ -54,7 +58,7 @@ def command(
 ) -> int:
     """Take every message of a source through the stages into the sink."""
     log_to_stderr(-1 if quiet else verbose)
-    registry, settings = load(pipeline, _all_overrides(overrides, workers, journal))
+    registry, settings = load(pipeline, _all_overrides(overrides, workers, journal, trace))
 
     from mailpipe.pipeline.assemble import assemble  # slow to import
 
@@ -75,13 +79,17 @@ def command(
     return report.exit_code
 
 
-def _all_overrides(overrides: list[str] | None, workers: int | None, journal: Path | None) -> list[str]:
+def _all_overrides(
+    overrides: list[str] | None, workers: int | None, journal: Path | None, trace: Path | None
+) -> list[str]:
     made = list(overrides or ())
     if workers is not None:
         made.append(f"run.workers={workers}")
     if journal is not None:
         # given on the command line it means the present directory, in the file it would mean beside the file
         made.append(f"run.journal={output.toml_text(str(journal.absolute()))}")
+    if trace is not None:
+        made.append(f"sink.trace={output.toml_text(str(trace.absolute()))}")
     return made
 
 

@@ -52,6 +52,10 @@ def command(
             "--set", metavar="KEY=VALUE", help="An option of the sink, such as sink.tls=required; may be repeated."
         ),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE", help="Write down there what goes over the wire, secrets masked."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print nothing when all is well.")] = False,
 ) -> int:
@@ -66,6 +70,8 @@ def command(
     from mailpipe.smtp.envelope import Envelope
 
     given = [f"sink.host={output.toml_text(host)}", f"sink.port={port}", *(overrides or ())]
+    if trace is not None:
+        given.append(f"sink.trace={output.toml_text(str(trace.absolute()))}")
     text = f'[sink]\nuse = "{"lmtp" if lmtp else "smtp"}"\n[run]\njournal = false\n'
     if queue is not None:
         text += f"[queue]\ndirectory = {output.toml_text(str(queue.absolute()))}\n"

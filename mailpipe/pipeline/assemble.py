@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailpipe.errors import ConfigError, MailpipeError, SettingsError, SinkError, StageError
 from mailpipe.pipeline.component import AnyComponent, Sink, Stage
+from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import RawMail
 from mailpipe.pipeline.outcome import Outcome
 from mailpipe.pipeline.quarantine import Quarantine
@@ -204,7 +205,7 @@ class Pipeline:
         delivered, failed = (tally.queue.delivered, tally.queue.failed) if tally.queue else (0, 0)
         if not batch.is_stopped and queue.counts().due:
             line = self._opened()
-            counts = redeliver(queue, line.sink, line.limits, should_stop=lambda: batch.is_stopped)
+            counts = redeliver(queue, line.sink, line.limits, loops=line.loops, should_stop=lambda: batch.is_stopped)
             delivered, failed = delivered + counts.delivered, failed + counts.failed
         tally.queue = QueueReport(delivered=delivered, failed=failed, waiting=queue.counts().messages)
 
@@ -256,6 +257,7 @@ def open_line(
     """
     opened: list[AnyComponent | Queue] = []
     queue: Queue | None = None
+    loops: LoopRule | None = None
 
     def close() -> list[str]:
         troubles = []
@@ -275,9 +277,9 @@ def open_line(
             assert settings.sink is not None
             sink = cast("Sink[Any]", _open(opened, registry.sink(settings.sink.use), settings.sink.options, "sink"))
             if settings.queue is not None:
-                from mailpipe.pipeline.redeliver import open_queue  # SQLite is slow to import
+                from mailpipe.pipeline.redeliver import loop_rule, open_queue  # SQLite is slow to import
 
-                queue = open_queue(settings.queue)
+                queue, loops = open_queue(settings.queue), loop_rule(settings.queue, sink)
                 opened.append(queue)
     except BaseException:
         close()
@@ -291,6 +293,8 @@ def open_line(
         settings.limits,
         settings.message_size,
         settings.run.on_stage_error,
+        loops,
+        queue is not None and queue.reports,
     )
     return line, close
 

@@ -185,8 +185,10 @@ class Journal:
         journal = cls(descriptor, path)
         try:
             journal._take_up(settings)
-        except BaseException:
-            os.close(descriptor)
+        except BaseException as error:
+            journal.close()
+            if isinstance(error, OSError):
+                raise OutputError.from_os(str(path), error) from error
             raise
         return journal
 
@@ -204,7 +206,8 @@ class Journal:
         """Let another run have it. What is not synced is left to the system."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            with suppress(OSError):  # it says nothing about what `sync` has confirmed
+                os.close(descriptor)
 
     # -- reading ----------------------------------------------------------------------------------------------------
 

@@ -31,12 +31,16 @@ class RecipientReceipt:
         fate: how it ended.
         status: enhanced status code.
         diagnostic: the peer's reply or the system's words, one line.
+        handover: who has it now, where it was delivered: "final", its mailbox; "relayed", a server that does not
+            report; "reporting", a server that took over the duty to report (RFC 3461 section 5.2). "" for what
+            follows from the sink: one that needs recipients relays.
     """
 
     recipient: ForwardPath
     fate: Fate
     status: EnhancedStatus
     diagnostic: str = ""
+    handover: str = ""
 
 
 @dataclass(frozen=True, slots=True)

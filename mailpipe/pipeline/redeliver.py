@@ -7,23 +7,28 @@
 Never here: stages; mail in the queue has passed them. When to try again; that is the queue's schedule.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
+from mailpipe.fields import is_address
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import parse
 from mailpipe.pipeline.component import Sink
+from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import Mail, Origin
-from mailpipe.pipeline.outcome import Fate
-from mailpipe.pipeline.run import hand_over
+from mailpipe.pipeline.run import hand_over, result_of
 from mailpipe.pipeline.settings import QueueSettings
-from mailpipe.queue import DeliveryCounts, Entry, Queue, Recipient, RecipientFate, RecipientResult, deliver_due
-
-_FATES = {
-    Fate.DELIVERED: RecipientFate.DELIVERED,
-    Fate.FAILED: RecipientFate.FAILED,
-    Fate.IN_DOUBT: RecipientFate.IN_DOUBT,
-}
+from mailpipe.queue import (
+    DeliveryCounts,
+    Entry,
+    Queue,
+    Recipient,
+    RecipientResult,
+    Schedule,
+    deliver_due,
+    deliver_forever,
+)
 
 
 def open_queue(settings: QueueSettings) -> Queue:
@@ -32,7 +37,25 @@ def open_queue(settings: QueueSettings) -> Queue:
     Raises:
         OutputError: it cannot be made or opened.
     """
-    return Queue(settings.directory, retry=settings.retry, expire=settings.expire)
+    reporter, warn_after = None, None
+    if settings.reports:
+        from mailpipe.pipeline.notification import Reports  # most queues send none
+
+        host = os.uname().nodename
+        own = f"MAILER-DAEMON@{host}"
+        reporter = Reports(settings.reports_from or (own if is_address(own) else "MAILER-DAEMON@localhost"))
+        warn_after = settings.warn_after or None
+    schedule = Schedule.parse(settings.retry, settings.expire, warn_after=warn_after)
+    return Queue(
+        settings.directory, database=settings.database, retry=schedule, in_doubt=settings.in_doubt, reporter=reporter
+    )
+
+
+def loop_rule(settings: QueueSettings | None, sink: Sink[Any]) -> LoopRule | None:
+    """When mail is stopped that went round in circles; None where it cannot come back, or nothing says when."""
+    if settings is None or not sink.needs_recipients:
+        return None
+    return LoopRule(settings.max_received, settings.loop_mark or "")
 
 
 def redeliver(
@@ -41,6 +64,7 @@ def redeliver(
     limits: Limits = DEFAULT_LIMITS,
     *,
     everything: bool = False,
+    loops: LoopRule | None = None,
     on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> DeliveryCounts:
@@ -51,19 +75,43 @@ def redeliver(
         sink: open.
         limits: of understanding.
         everything: also what is not due yet.
+        loops: see `loop_rule`.
         on_progress: told each entry and its recipients in their new states.
         should_stop: asked before each message.
 
     Raises:
         OutputError: the queue cannot be written.
     """
+    return deliver_due(
+        queue, _transport(sink, limits, loops), everything=everything, on_progress=on_progress, should_stop=should_stop
+    )
 
+
+def keep_redelivering(
+    queue: Queue,
+    sink: Sink[Any],
+    wait: Callable[[float], None],
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    loops: LoopRule | None = None,
+    on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None = None,
+    should_flush: Callable[[], bool] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> DeliveryCounts:
+    """The same whenever something is due, until it is told to stop; see `mailpipe.queue.deliver_forever`.
+
+    Raises:
+        OutputError: the queue cannot be written.
+    """
+    return deliver_forever(
+        queue, _transport(sink, limits, loops), wait, on_progress=on_progress, should_flush=should_flush,
+        should_stop=should_stop,
+    )  # fmt: skip
+
+
+def _transport(sink: Sink[Any], limits: Limits, loops: LoopRule | None) -> Callable[[Entry], list[RecipientResult]]:
     def transport(entry: Entry) -> list[RecipientResult]:
         mail = Mail(parse(entry.octets, limits=limits), entry.envelope, Origin("queue", entry.origin, ident=entry.id))
-        receipt = hand_over(sink, mail)
-        return [
-            RecipientResult(each.recipient, _FATES.get(each.fate, RecipientFate.DEFERRED), each.status, each.diagnostic)
-            for each in receipt.recipients
-        ]
+        return [result_of(each, sink) for each in hand_over(sink, mail, loops).recipients]
 
-    return deliver_due(queue, transport, everything=everything, on_progress=on_progress, should_stop=should_stop)
+    return transport

@@ -10,6 +10,7 @@ with the journal: an outcome that cannot be recorded.
 Never here: files, processes, configuration; where mail comes from and in what order.
 """
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from mailpipe.message import parse
 from mailpipe.pipeline.component import Sink, Stage
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
 from mailpipe.pipeline.journal import NO_HISTORY, History, Journal, digest_of
+from mailpipe.pipeline.loop import LOOP_STATUS, LoopRule
 from mailpipe.pipeline.mail import AttachmentSaved, Changed, DefectsFound, Mail, Origin, RawMail
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt, RecipientReceipt
 from mailpipe.pipeline.quarantine import Quarantine
@@ -39,11 +41,12 @@ from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # slow to import; most pipelines that filter have none
-    from mailpipe.queue import Queue
+    from mailpipe.queue import Queue, RecipientResult
 
 SPLIT_LIMIT = 10_000
 """LIMIT: mails that one stage may make of one; a stage that never ends would otherwise fill the memory."""
 
+_log = logging.getLogger(__name__)
 _SUCCESS, _SYSTEM = EnhancedStatus(2, 0, 0), EnhancedStatus(4, 3, 0)
 _TOO_BIG, _NO_RECIPIENT = EnhancedStatus(5, 3, 4), EnhancedStatus(5, 1, 3)
 _OPEN = (Fate.DEFERRED, Fate.IN_DOUBT)
@@ -62,6 +65,8 @@ class Line:
         limits: of understanding.
         message_size: octets of a message at most, None for no limit.
         on_stage_error: "defer" or "quarantine".
+        loops: when mail goes no further because it went round in circles; None where it cannot.
+        reports: whether the queue tells senders what the sink settled at the first attempt.
     """
 
     stages: tuple[Stage[Any], ...]
@@ -72,6 +77,8 @@ class Line:
     limits: Limits = DEFAULT_LIMITS
     message_size: int | None = None
     on_stage_error: str = "defer"
+    loops: LoopRule | None = None
+    reports: bool = False
 
 
 @dataclass(slots=True)
@@ -244,7 +251,7 @@ class Engine:
         else:
             if self.journal is not None:
                 self.journal.begin(digest, mail.origin, trip.root)
-            receipt = self._queued(mail, hand_over(sink, mail))
+            receipt = self._queued(mail, hand_over(sink, mail, self.line.loops))
             if any(entry.fate is Fate.IN_DOUBT for entry in receipt.recipients):
                 trip.taken.in_doubt.append(mail.origin.key)
         if len(left) != len(paths) and left:
@@ -260,10 +267,25 @@ class Engine:
             return story.end(Ending.DEFERRED, EnhancedStatus(4, 1, 3), reason)
         return story.end(Ending.FAILED, _NO_RECIPIENT, reason)
 
+    def _report(self, queue: "Queue", mail: Mail, receipt: Receipt) -> None:
+        """Let the queue tell the sender of what was settled at the first attempt."""
+        told = [each for each in receipt.recipients if each.fate in (Fate.FAILED, Fate.DELIVERED)]
+        try:
+            queue.report(
+                bytes(mail.message),
+                mail.envelope.with_forward_paths(*(each.recipient for each in told)),
+                [result_of(each, self.line.sink) for each in told],
+                origin=mail.origin.key,
+            )
+        except Exception as error:  # noqa: BLE001 - what the sink did is done, and is in the outcome
+            _log.warning("%s: the sender could not be told: %s", mail.origin, _words(error))
+
     def _queued(self, mail: Mail, receipt: Receipt) -> Receipt:
         """Put the recipients that were not served into the queue, where there is one."""
         waiting = tuple(entry for entry in receipt.recipients if entry.fate in _OPEN)
         queue = self.line.queue
+        if queue is not None and self.line.reports:
+            self._report(queue, mail, receipt)
         if queue is None or not waiting:
             return receipt
         paths = tuple(entry.recipient for entry in waiting if entry.recipient.address)
@@ -392,10 +414,14 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def hand_over(sink: Sink[Any], mail: Mail) -> Receipt:
-    """Ask the sink; whatever it does, every recipient has its entry."""
+def hand_over(sink: Sink[Any], mail: Mail, loops: LoopRule | None = None) -> Receipt:
+    """Ask the sink; whatever it does, every recipient has its entry. Mail that goes round in circles fails."""
     paths = mail.envelope.forward_paths
     try:
+        if loops is not None:
+            if complaint := loops.complaint(mail):
+                return Receipt.of_all(paths, Fate.FAILED, LOOP_STATUS, complaint)
+            mail = loops.marked(mail)
         receipt: object = sink.deliver(mail)
     except DeliveryError as error:
         fate = Fate.FAILED if error.status.is_permanent else Fate.DEFERRED
@@ -415,6 +441,16 @@ def hand_over(sink: Sink[Any], mail: Mail) -> Receipt:
         words = f"sink {sink.name!r} returned {_kind(receipt)} in place of a Receipt"
         return Receipt.of_all(paths, Fate.DEFERRED, "4.3.0", words)
     return _complete(paths, receipt, sink.name)
+
+
+def result_of(entry: RecipientReceipt, sink: Sink[Any]) -> "RecipientResult":
+    """What the queue records of a recipient's part of a receipt."""
+    from mailpipe.queue import Handover, RecipientFate, RecipientResult  # see above
+
+    fates = {Fate.DELIVERED: "delivered", Fate.FAILED: "failed", Fate.IN_DOUBT: "in-doubt"}
+    fate = RecipientFate(fates.get(entry.fate, "deferred"))
+    handover = entry.handover or ("relayed" if sink.needs_recipients and sink.name != "lmtp" else "final")
+    return RecipientResult(entry.recipient, fate, entry.status, entry.diagnostic, Handover(handover))
 
 
 def _complete(paths: tuple[ForwardPath, ...], receipt: Receipt, sink: str) -> Receipt:

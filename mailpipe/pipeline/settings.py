@@ -16,18 +16,29 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from mailpipe.errors import SettingsError, UnknownComponent
+from mailpipe.fields import is_address
 from mailpipe.limits import Limits
 from mailpipe.pipeline.complaint import complaints_of
 from mailpipe.pipeline.component import LocalPath, Options
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
 from mailpipe.pipeline.registry import Kind, Registry, nearest
 from mailpipe.pipeline.toml_place import KeyPath, places_of
-from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
+from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, DEFAULT_WARN_AFTER, Schedule
 from mailpipe.units import Duration
 
 T = TypeVar("T", bound=BaseModel)
@@ -60,14 +71,51 @@ class RunSettings(_Table):
 class QueueSettings(_Table):
     """The [queue] table: where mail waits that the sink could not hand over."""
 
-    directory: LocalPath
-    """The directory of the durable queue."""
+    directory: LocalPath | None = None
+    """The directory of the durable queue; with a database, one for the messages that every machine sees."""
+
+    database: str | None = None
+    """A PostgreSQL connection string, "postgresql://user@host/name", where several machines share the queue."""
 
     retry: Annotated[str, AfterValidator(_retry)] = DEFAULT_RETRY
     """When it is tried again, such as "5m, 15m, 1h*3, 4h*10"."""
 
     expire: Annotated[Duration, Field(gt=0)] = cast("float", DEFAULT_EXPIRE)
     """How long it is tried at all."""
+
+    in_doubt: Literal["resend", "hold", "ask"] = "resend"
+    """What becomes of mail whose final reply was lost: it is sent again; held until somebody releases it; or held with
+    the question beside it, which `mailpipe queue settle` answers."""
+
+    reports: bool = False
+    """Tell senders what became of their mail, by reports that go through the queue themselves (RFC 3464); not for runs
+    over archives, whose senders do not wait for an answer."""
+
+    reports_from: str | None = None
+    """The address that reports are from; by default MAILER-DAEMON at the name of this machine."""
+
+    warn_after: Annotated[Duration, Field(gt=0)] | Literal[False] = cast("float", DEFAULT_WARN_AFTER)
+    """How long mail may wait before its sender is told once, where reports are on; false for never."""
+
+    max_received: Annotated[int, Field(ge=1)] = 100
+    """Received fields at most; mail with more goes round in circles and fails with 5.4.6."""
+
+    loop_mark: str | None = None
+    """A name of our own, such as "mailpipe@mx.example.org", which outgoing mail gets in a field Delivered-To; mail that
+    comes back with it fails with 5.4.6. None by default, and mail leaves as it came."""
+
+    @field_validator("reports_from", "loop_mark")
+    @classmethod
+    def _is_address(cls, text: str | None) -> str | None:
+        if text is not None and not is_address(text):
+            raise ValueError("not an address; write one such as MAILER-DAEMON@mx.example.org")
+        return text
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.directory is None and self.database is None:
+            raise ValueError("give a directory or a database")
+        return self
 
 
 class QuarantineSettings(_Table):

@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from mailpipe.archive.maildir import unique_name
-from mailpipe.durable import publish, sync_directory, write_new
+from mailpipe.durable import confirm, publish, write_new
 from mailpipe.errors import OutputError
 from mailpipe.pipeline.component import LocalPath, Options, Sink
 from mailpipe.pipeline.mail import Mail
@@ -105,7 +105,7 @@ class EmlSink(Sink[EmlSinkOptions]):
                     os.unlink(temporary)  # noqa: PTH108 - paths are text here
                 raise
             if self.options.sync:
-                sync_directory(directory)
+                confirm(final)
         except OSError as error:
             raise OutputError.from_os(directory, error) from error
         diagnostic = f"saved as {Path(final).name}"

@@ -14,7 +14,7 @@ import os
 import re
 
 from mailpipe.archive.maildir import make, unique_name
-from mailpipe.durable import publish, sync_directory, write_new
+from mailpipe.durable import confirm, publish, write_new
 from mailpipe.errors import OutputError
 from mailpipe.pipeline.component import LocalPath, Options, Sink
 from mailpipe.pipeline.mail import Mail
@@ -71,13 +71,13 @@ class MaildirSink(Sink[MaildirSinkOptions]):
         try:
             write_new(temporary, self._trace(mail, octets) + octets, sync=self.options.sync)
             try:
-                publish(temporary, final)
+                publish(temporary, final, is_unique=True)
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(temporary)  # noqa: PTH108 - paths are text here
                 raise
             if self.options.sync:
-                sync_directory(f"{self.options.path}/new")
+                confirm(final)
         except OSError as error:
             raise OutputError.from_os(str(self.options.path), error) from error
         return Receipt.of_all(mail.envelope.forward_paths, Fate.DELIVERED, "2.0.0", f"saved as {name}", final)

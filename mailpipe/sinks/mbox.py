@@ -13,6 +13,7 @@ Never here: quoting; see `mailpipe.archive.mbox`.
 
 import contextlib
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -29,6 +30,8 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, Receipt
 from mailpipe.status import EnhancedStatus
 from mailpipe.units import Duration, duration_text
+
+_log = logging.getLogger(__name__)
 
 _PAUSE = 0.05
 # A lock of fcntl holds against other processes, not against other threads of this one.
@@ -132,7 +135,7 @@ class MboxSink(Sink[MboxSinkOptions]):
             if self.options.lock != "fcntl":
                 stack.enter_context(self._dot_locked(deadline))
             descriptor = self._open()
-            stack.callback(os.close, descriptor)
+            stack.callback(self._close, descriptor)
             while self.options.lock != "dot":
                 try:
                     fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,22 +146,37 @@ class MboxSink(Sink[MboxSinkOptions]):
                     time.sleep(_PAUSE)
             yield descriptor
 
+    def _close(self, descriptor: int) -> None:
+        try:
+            os.close(descriptor)
+        except OSError:
+            # What is synced is there, whatever is said now; told of a failure, the engine would bring it again.
+            if not self.options.sync:
+                raise
+
     @contextlib.contextmanager
     def _dot_locked(self, deadline: float) -> Iterator[None]:
         lock = f"{self.options.path}.lock"
         while True:
             try:
-                os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 break
             except FileExistsError as error:
                 if time.monotonic() >= deadline:
                     raise self._busy(f"the file {lock}") from error
                 time.sleep(_PAUSE)
+        with contextlib.suppress(OSError):
+            os.close(descriptor)  # it is empty, so that nothing can be lost here
         try:
             yield
         finally:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.unlink(lock)  # noqa: PTH108 - paths are text here
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                # The mail is in the archive; the next one will be told who holds the lock.
+                _log.warning("the lock %s could not be taken away: %s", lock, error.strerror or error)
 
     def _busy(self, holder: str) -> TransientFailure:
         waited = duration_text(self.options.lock_timeout)

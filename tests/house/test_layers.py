@@ -61,9 +61,12 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "zstandard": ("mailpipe/archive/opened.py",),
     "chardet": ("mailpipe/codec/charset.py",),
     "pybase64": ("mailpipe/codec/base64.py",),
+    "dns": ("mailpipe/net/resolver.py",),
+    "cryptography": ("mailpipe/net/tls.py",),
     "idna": ("mailpipe/smtp/", "mailpipe/fields/", "mailpipe/writer/", "mailpipe/wire/", "mailpipe/codec/"),
     "typer": ("mailpipe/cli/",),
     "rich": ("mailpipe/cli/",),
+    "psycopg": ("mailpipe/queue/postgres_connection.py",),
     "pytest": ("mailpipe/testing/",),
     "aiosmtpd": (),
 }

@@ -1,8 +1,8 @@
-"""A real Postfix of our own: private configuration, queue and log, on a free port of the loopback interface.
+"""Real servers of our own: private configuration, queue and log, on free ports of the loopback interface.
 
-Needs root (its master process changes users) and the Debian package postfix; without them the tests are skipped.
-Nothing of the machine's own Postfix is used, but for one line: the tools that run set-gid accept a private
-configuration only when the machine's main.cf lists it.
+They need root (their master processes change users) and what `.ci/setup-lab` installs; without them the tests are
+skipped. Nothing of the machine's own servers is used, but for one line: the tools of Postfix that run set-gid accept a
+private configuration only when the machine's main.cf lists it.
 """
 
 import os
@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 TOOLS = ("postfix", "postconf", "postqueue", "smtp-sink")
+UNPACKED = Path("/opt/mailpipe-lab")
+"""Where servers lie that Debian does not let stand beside Postfix."""
 OWNER = 65500
 """Owner of the Maildir; virtual(8) wants a number, not an account."""
 
@@ -86,8 +88,10 @@ error unix - - n - - error
 retry unix - - n - - error
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
+tlsmgr unix - - n 1000? 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
+
 
 
 def free_port() -> int:
@@ -187,6 +191,155 @@ class Postfix:
         words = subprocess.run(command, capture_output=True, text=True).stdout.split()
         words = [word for word in words if word != conf] + ([] if remove else [conf])
         subprocess.run(["postconf", "-c", "/etc/postfix", "-e", f"alternate_config_directories={' '.join(words)}"])
+
+
+def require(*programs: Path) -> None:
+    """Skip the test where a server is not installed or cannot be started."""
+    if os.getuid() != 0:
+        pytest.skip("the servers can only be started by root")
+    for program in programs:
+        if not program.exists():
+            pytest.skip(f"{program} is not here; .ci/setup-lab installs it")
+
+
+class Daemon:
+    """A server in the foreground of a process that we started.
+
+    Attributes:
+        name: as the tests call it.
+        home: everything that it has lies here.
+        port: where it listens on 127.0.0.1.
+    """
+
+    def __init__(self, name: str, user: str | int) -> None:
+        self.name, self.port = name, free_port()
+        self.home = Path("/var/tmp") / f"mailpipe-lab-{os.getpid()}-{name}"
+        for folder in ("log", "mail", "spool", "tls", "run", "state"):
+            (self.home / folder).mkdir(parents=True)
+        for folder in ("log", "mail"):
+            shutil.chown(self.home / folder, user)
+        self._process: subprocess.Popen | None = None
+
+    def write_tls(self, chain: bytes, key: bytes, user: str | int) -> None:
+        """Its certificate and key."""
+        (self.home / "tls/cert.pem").write_bytes(chain)
+        (self.home / "tls/key.pem").write_bytes(key)
+        shutil.chown(self.home / "tls/key.pem", user)
+        (self.home / "tls/key.pem").chmod(0o600)
+
+    def configure(self, name: str, **values: object) -> Path:
+        """Its configuration: the file of this name in `conf`, with the values for the words in at signs."""
+        text = (Path(__file__).parent / "conf" / name).read_text()
+        for word, value in {"HOME": self.home, "PORT": self.port, **values}.items():
+            text = text.replace(f"@{word}@", str(value))
+        (self.home / name).write_text(text)
+        return self.home / name
+
+    def start(self, *command: str | Path) -> None:
+        """Start it; returns when the port answers."""
+        with (self.home / "log/output").open("wb") as output:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.home, start_new_session=True
+            )
+        try:
+            wait_until(self._answers, f"{self.name} on port {self.port}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log}") from None
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                return connection.recv(4).startswith(b"220")
+        except OSError:
+            return False
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return "".join(path.read_text(errors="replace") for path in sorted((self.home / "log").iterdir()))
+
+    def copies(self) -> list[bytes]:
+        """Every copy that it has delivered so far; line ends are LF."""
+        return [path.read_bytes() for path in self.home.glob("mail/**/new/*")]
+
+    def remove(self) -> None:
+        """Stop it and take away what it had."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """A certification authority; `ca_file` is what clients are to believe."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    authority.ca_file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(authority.ca_file)
+    certificate = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)  # every server can do that
+    authority.key = certificate.private_key_pem.bytes()
+    authority.chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    return authority
+
+
+@pytest.fixture(scope="session")
+def exim(authority):
+    """An Exim that accepts every address."""
+    program = UNPACKED / "usr/sbin/exim4"
+    require(program)
+    server = Daemon("exim", "Debian-exim")
+    try:
+        server.write_tls(authority.chain, authority.key, "Debian-exim")
+        shutil.chown(server.home / "spool", "Debian-exim")
+        conf = server.configure("exim.conf", PROGRAM=program)
+        server.start(program, "-C", conf, "-bdf", "-q5s", "-oP", server.home / "spool/pid")
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def opensmtpd(authority):
+    """An OpenSMTPD that accepts every address; its spool, whose path is compiled in, is mounted for it alone."""
+    program = UNPACKED / "usr/sbin/smtpd"
+    require(program, Path("/usr/libexec/opensmtpd/mail.maildir"))
+    server = Daemon("opensmtpd", "nobody")
+    try:
+        server.write_tls(authority.chain, authority.key, "root")
+        (server.home / "spool").chmod(0o711)
+        hashed = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True)
+        conf = server.configure("smtpd.conf", PASSWORD=hashed.stdout.strip())
+        alone = 'mount --bind "$0/spool" /var/spool/smtpd && exec "$1" -d -f "$2"'
+        server.start("unshare", "--mount", "sh", "-c", alone, server.home, program, conf)
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def dovecot(authority):
+    """A Dovecot that takes mail by LMTP for ann, bob and full, who has room for one message; it knows passwords."""
+    program = Path("/usr/sbin/dovecot")
+    require(program, Path("/usr/lib/dovecot/lmtp"))
+    server = Daemon("dovecot", OWNER)
+    try:
+        server.write_tls(authority.chain, authority.key, "root")
+        server.auth_port = free_port()
+        conf = server.configure("dovecot.conf", AUTH_PORT=server.auth_port)
+        people = [
+            f"{name}@lab.test:{{PLAIN}}secret:{OWNER}:{OWNER}::{server.home}/mail/{name}::{more}"
+            for name, more in [("ann", ""), ("bob", ""), ("full", "userdb_quota_rule=*:messages=1")]
+        ]
+        (server.home / "people").write_text("\n".join(people) + "\n")
+        server.start(program, "-F", "-c", conf)
+        yield server
+    finally:
+        server.remove()
 
 
 def require_postfix() -> None:

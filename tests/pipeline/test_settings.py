@@ -175,7 +175,7 @@ def test_every_complaint_is_told_at_once_each_with_its_place(registry):
         ("[stage]\nuse = 'x'\n", "p.toml:1:1: stage: not a list of tables; expected [[stage]] for each stage"),
         ("sink = 3\n", "p.toml:1:1: sink: not a table; expected one table [sink]"),
         ("[x]\n", "p.toml:1:1: x: unknown key 'x'; expected a table [source], [[stage]], [sink], [envelope], [limits]"),
-        ("[queue]\n", "p.toml:1:1: queue.directory: missing; expected the directory of the durable queue"),
+        ("[queue]\n", "p.toml:1:1: queue: give a directory or a database"),
         ("[queue]\ndirectory = 'q'\nretry = 'often'\n", "'often' is no step of a retry schedule"),
         ("[limits]\nnesting_depth = -1\n", "p.toml:2:1: limits.nesting_depth: found -1; expected at least 1"),
         ("[run]\njournal = 3\n", "p.toml:2:1: run.journal: found 3; expected a path in quotes or false"),

@@ -1,7 +1,6 @@
 """The sinks `smtp` and `lmtp` against a server that misbehaves at every step."""
 
 import socket
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ from mailpipe.errors import ConfigError, PermanentFailure, TransientFailure
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.smtp import LmtpSink, SmtpSink
-from mailpipe.smtp.envelope import Envelope, MailParameters
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.smtp.state import Dialect
 from mailpipe.testing.peer import EXTENSIONS, Fault, ScriptedPeer
 
@@ -174,6 +173,7 @@ def test_a_signed_part_is_not_broken_for_a_seven_bit_peer():
     with ScriptedPeer(extensions=()) as peer:
         sink = sink_for(peer)
         receipt = sink.deliver(mail_of(SIGNED))
+        assert fates(sink, mail_of(SIGNED)) == [FAILED] and len(peer.sessions) == 1
         sink.close()
         assert [entry.fate for entry in receipt.recipients] == [FAILED]
         assert str(receipt.recipients[0].status) == "5.6.3" and "8BITMIME" in receipt.recipients[0].diagnostic
@@ -240,19 +240,21 @@ def closed_port():
 def test_a_server_that_is_down_is_not_asked_again_for_every_mail():
     port = closed_port()
     sink = SmtpSink(SmtpSink.Options(host="127.0.0.1", port=port, retry_pause=60))
+    now = [1000.0]
+    sink._clock = lambda: now[0]
     sink.open()
     with pytest.raises(TransientFailure, match=rf"127.0.0.1:{port}: connection refused; is a server listening"):
         sink.deliver(mail_of())
-    with ScriptedPeer() as peer:
-        sink._connection.endpoint = type(sink._connection.endpoint)(peer.host, peer.port)
-        began = time.monotonic()
-        for _ in range(100):
-            with pytest.raises(TransientFailure, match=r"not asked again within retry_pause = 1m"):
-                sink.deliver(mail_of())
-        assert time.monotonic() - began < 5 and not peer.sessions
-        sink._down_until = time.monotonic()
-        assert fates(sink, mail_of()) == [DELIVERED]
-        sink.close()
+    peer = ScriptedPeer()
+    peer.start(port)
+    for _ in range(100):
+        with pytest.raises(TransientFailure, match=r"not asked again for the next (1m|\d\ds)"):
+            sink.deliver(mail_of())
+    assert not peer.sessions
+    now[0] += 60
+    assert fates(sink, mail_of()) == [DELIVERED]
+    sink.close()
+    peer.stop()
 
 
 def test_a_server_that_welcomes_nobody_is_not_asked_again_for_every_mail():
@@ -279,6 +281,13 @@ def test_a_server_that_was_restarted_once_is_asked_again_at_once():
         sink.close()
 
 
+def test_a_server_that_is_restarted_now_and_then_is_never_left_alone():
+    with ScriptedPeer(Fault("DATA", "drop", nth=1), Fault("DATA", "drop", nth=3)) as peer:
+        sink = sink_for(peer, retry_pause=60)
+        assert [fates(sink, mail_of()) for _ in range(4)] == [[DEFERRED], [DELIVERED]] * 2
+        sink.close()
+
+
 def test_another_server_behind_the_name_gets_what_it_can_take():
     with ScriptedPeer(Fault("dot", "reply-drop", "250 kept", times=1)) as peer:
         sink = sink_for(peer)
@@ -299,6 +308,24 @@ def test_a_password_comes_from_a_file_and_is_never_shown(tmp_path):
     assert "secret" not in repr(SmtpSink.Options(host="x", username="ann", password="secret"))
 
 
+def test_a_token_takes_the_place_of_a_password(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("ya29.secret\n")
+    with ScriptedPeer(users={"ann": "ya29.secret"}, extensions=("AUTH PLAIN XOAUTH2",)) as peer:
+        sink = sink_for(peer, username="ann", token_file=path, password_in_clear=True)
+        assert fates(sink, mail_of()) == [DELIVERED]
+        sink.close()
+        assert any("XOAUTH2" in line for line in peer.sessions[0])
+
+
+def test_only_the_mechanisms_that_were_named_are_used():
+    with ScriptedPeer(users={"ann": "secret"}, extensions=("AUTH PLAIN CRAM-MD5",)) as peer:
+        sink = sink_for(peer, username="ann", password="secret", password_in_clear=True, auth_mechanisms=["plain"])
+        assert fates(sink, mail_of()) == [DELIVERED]
+        sink.close()
+        assert [line for line in peer.sessions[0] if line.startswith("AUTH PLAIN")]
+
+
 def test_a_password_file_that_is_missing_is_a_matter_of_configuration(tmp_path):
     sink = SmtpSink(SmtpSink.Options(host="x", username="ann", password_file=tmp_path / "missing"))
     with pytest.raises(ConfigError, match="missing"):
@@ -315,14 +342,126 @@ def test_options_that_cannot_work_are_refused_before_mail_flows(options):
     "options",
     [{}, {"host": ""}, {"host": "x", "port": 0}, {"host": "x", "tls": "sometimes"}, {"host": "x", "username": "ann"},
      {"host": "x", "username": "a", "password": "b", "password_file": "c"}, {"host": "x", "timeout": "soon"},
-     {"host": "x", "timeout": 0}, {"host": "x", "hots": "y"}],
+     {"host": "x", "username": "a", "password": "b", "token_file": "c"}, {"host": "x", "token_file": "c"},
+     {"host": "x", "timeout": 0}, {"host": "x", "hots": "y"}, {"host": []}, {"host": ["x", ""]},
+     {"host": "x:99999"}, {"host": ["x", "y:none"]}, {"host": "x", "direct": True}, {"direct": True, "tls": "implicit"},
+     {"direct": True, "username": "a", "password": "b"}, {"direct": True, "dns": ["name.test"]},
+     {"direct": True, "own_addresses": ["name.test"]}, {"host": "x", "messages_per_second": 0}],
 )  # fmt: skip
 def test_options_of_the_wrong_form_are_refused(options):
     with pytest.raises(ValidationError):
         SmtpSink.Options(**options)
 
 
+def test_lmtp_is_never_direct():
+    with pytest.raises(ValidationError):
+        LmtpSink.Options(direct=True)
+
+
+def test_a_host_may_have_a_port_of_its_own():
+    options = SmtpSink.Options(host=["a.test", "b.test:2525", "[::1]:26", "::1"], port=587)
+    assert [str(one) for one in options.endpoints] == ["a.test:587", "b.test:2525", "[::1]:26", "[::1]:587"]
+
+
+def several(*peers, **options):
+    hosts = [peer if isinstance(peer, str) else f"{peer.host}:{peer.port}" for peer in peers]
+    sink = SmtpSink(SmtpSink.Options(host=hosts, helo_name="client.test", **options))
+    sink.open()
+    return sink
+
+
+def test_the_first_of_several_servers_gets_everything_while_it_is_up():
+    with ScriptedPeer() as first, ScriptedPeer() as second:
+        sink = several(first, second)
+        assert [fates(sink, mail_of()) for _ in range(3)] == [[DELIVERED]] * 3
+        sink.close()
+        assert len(first.taken) == 3 and not second.sessions
+
+
+def test_the_next_server_is_asked_where_one_is_down_and_the_first_again_when_it_is_back():
+    port, now = closed_port(), [1000.0]
+    with ScriptedPeer() as second:
+        sink = SmtpSink(SmtpSink.Options(host=[f"127.0.0.1:{port}", f"127.0.0.1:{second.port}"], retry_pause=10))
+        sink._clock = lambda: now[0]
+        sink.open()
+        assert [fates(sink, mail_of()) for _ in range(2)] == [[DELIVERED]] * 2 and len(second.taken) == 2
+        first = ScriptedPeer()
+        first.start(port)
+        assert fates(sink, mail_of()) == [DELIVERED] and not first.sessions
+        now[0] += 10
+        assert fates(sink, mail_of()) == [DELIVERED] and len(first.taken) == 1 and len(second.taken) == 3
+        sink.close()
+        first.stop()
+
+
+def test_where_every_server_is_down_nothing_was_handed_over():
+    one, two = closed_port(), closed_port()
+    sink = several(f"127.0.0.1:{one}", f"127.0.0.1:{two}")
+    with pytest.raises(TransientFailure, match=f"127.0.0.1:{one}: connection refused"):
+        sink.deliver(mail_of())
+
+
+REFUSALS = [("EHLO", "drop", ""), ("connect", "reply", "554 5.7.1 no"), ("MAIL", "reply", "451 4.3.0 later"),
+            ("DATA", "drop", ""), ("dot", "reply", "452 4.3.1 full"), ("content", "reset", "")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "do", "text"), REFUSALS)
+def test_what_one_server_puts_off_the_next_is_asked_for(step, do, text):
+    with ScriptedPeer(Fault(step, do, text)) as first, ScriptedPeer() as second:
+        sink = several(first, second)
+        assert fates(sink, mail_of(PLAIN, "a@x.test", "b@x.test")) == [DELIVERED, DELIVERED]
+        sink.close()
+        assert not first.taken and second.taken[0].forward_paths == ("a@x.test", "b@x.test")
+
+
+def test_only_whom_the_first_server_put_off_goes_to_the_next():
+    faults = (Fault("RCPT", "reply", "450 4.2.0 later", match="later@"), Fault("RCPT", "reply", "550 5.1.1 no", match="no@"))
+    with ScriptedPeer(*faults) as first, ScriptedPeer() as second:
+        sink = several(first, second)
+        receipt = sink.deliver(mail_of(PLAIN, "yes@x.test", "later@x.test", "no@x.test"))
+        sink.close()
+        assert [entry.fate for entry in receipt.recipients] == [DELIVERED, DELIVERED, FAILED]
+        assert [entry.recipient.address for entry in receipt.recipients] == ["yes@x.test", "later@x.test", "no@x.test"]
+        assert first.taken[0].forward_paths == ("yes@x.test",) and second.taken[0].forward_paths == ("later@x.test",)
+
+
+@pytest.mark.parametrize("accept", [True, False])
+def test_who_is_in_doubt_is_never_given_to_the_next_server(accept):
+    with ScriptedPeer(Fault("dot", "drop", accept=accept)) as first, ScriptedPeer() as second:
+        sink = several(first, second)
+        assert fates(sink, mail_of()) == [IN_DOUBT]
+        sink.close()
+        assert not second.sessions
+
+
+def test_a_refusal_for_good_is_not_taken_to_the_next_server():
+    with ScriptedPeer(Fault("dot", "reply", "554 5.7.1 spam")) as first, ScriptedPeer() as second:
+        sink = several(first, second)
+        assert fates(sink, mail_of()) == [FAILED]
+        sink.close()
+        assert not second.sessions
+
+
+@pytest.mark.parametrize(("octets", "recipient"), [(SIGNED, "bob@example.net"), (PLAIN, "zoë@example.net")])
+def test_that_a_stand_in_cannot_take_a_mail_is_no_reason_to_give_it_up(octets, recipient):
+    with ScriptedPeer(extensions=()) as second:
+        sink = several(f"127.0.0.1:{closed_port()}", second)
+        assert fates(sink, mail_of(octets, recipient)) == [DEFERRED]
+        sink.close()
+
+
 def test_every_option_is_described():
     for kind in (SmtpSink, LmtpSink):
         assert all(field.description for field in kind.Options.model_fields.values())
     assert LmtpSink.Options(host="x").port == 24
+
+
+@pytest.mark.parametrize(("extensions", "handover"), [(("DSN",), "reporting"), ((), "")])
+def test_a_server_that_was_asked_to_report_is_said_to_do_so(extensions, handover):
+    with ScriptedPeer(extensions=extensions) as peer:
+        sink = sink_for(peer)
+        asked, silent = ForwardPath("bob@example.net", notify=("SUCCESS",)), ForwardPath("cy@example.net")
+        envelope = Envelope("ann@example.org", (asked, silent))
+        receipt = sink.deliver(mail_of().with_envelope(envelope))
+        sink.close()
+    assert [one.handover for one in receipt.recipients] == [handover, ""]

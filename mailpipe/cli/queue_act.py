@@ -1,0 +1,150 @@
+"""The verbs of `mailpipe queue` by which a person decides about messages: named ones, or all that options leave.
+
+    mailpipe queue release pipeline.toml 0190abcd 0190abce
+    mailpipe queue remove pipeline.toml --all --state failed --older 30d
+    mailpipe queue settle pipeline.toml 0190abcd delivered
+
+Never here: what a decision means for a recipient (`mailpipe.queue`).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mailpipe.cli import output
+from mailpipe.cli.exit import EX_OK, UsageError
+from mailpipe.cli.opening import bare
+from mailpipe.cli.queue_opening import (
+    All,
+    AsJson,
+    Directory,
+    Filters,
+    NoQueue,
+    Older,
+    States,
+    To,
+    Words,
+    say_empty,
+    split,
+)
+from mailpipe.errors import InputError
+
+if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for it
+    from mailpipe.queue import Queue
+
+_UNTOLD = "nobody is told: only a pipeline file whose [queue] table has reports = true says how"
+
+
+def hold(
+    words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
+    older: Older = None, as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Keep messages from being tried until they are released."""
+    filters = Filters.of(states, recipients, older)
+    return _act("hold", "held", words, directory, is_all, filters, as_json=as_json)
+
+
+def release(
+    words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
+    older: Older = None, as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Let held messages go, and send again what is in doubt: due now."""
+    filters = Filters.of(states, recipients, older)
+    return _act("release", "released", words, directory, is_all, filters, as_json=as_json)
+
+
+def requeue(
+    words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
+    older: Older = None, as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Begin anew for every recipient that is not delivered, failed and expired ones too."""
+    filters = Filters.of(states, recipients, older)
+    return _act("requeue", "requeued", words, directory, is_all, filters, as_json=as_json)
+
+
+def remove(
+    words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
+    older: Older = None, as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Delete messages for good. Nobody is told."""
+    filters = Filters.of(states, recipients, older)
+    return _act("remove", "removed", words, directory, is_all, filters, as_json=as_json)
+
+
+def bounce(
+    words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
+    older: Older = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Words for the sender.")] = None,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Give up messages for good and tell their senders, where the queue sends reports."""
+
+    def end(queue: "Queue", identifier: str) -> None:
+        queue.bounce(identifier, **({} if reason is None else {"reason": " ".join(reason.split())}))
+
+    filters = Filters.of(states, recipients, older)
+    return _act("bounce", "bounced", words, directory, is_all, filters, as_json=as_json, act=end, tells=True)
+
+
+def settle(
+    words: Words = None,
+    directory: Directory = None,
+    recipient: Annotated[
+        str, typer.Option("--recipient", metavar="ADDRESS", help="Only this recipient; by default all in doubt.")
+    ] = "",
+    as_json: AsJson = False,
+) -> int:
+    """Say what became of messages that are in doubt: ID… delivered, or ID… failed."""
+    words = words or []
+    if not words or words[-1] not in ("delivered", "failed"):
+        raise UsageError("say what became of it behind the ids: delivered or failed")
+    fate = words[-1]
+
+    def end(queue: "Queue", identifier: str) -> None:
+        queue.answer(identifier, fate, bare(recipient))
+
+    return _act(
+        "settle", "settled", words[:-1], directory, False, Filters(), as_json=as_json, act=end, tells=fate == "failed"
+    )
+
+
+def _act(
+    verb: str, done: str, words: list[str] | None, directory: Path | None, is_all: bool, filters: Filters, *,
+    as_json: bool, act: "Callable[[Queue, str], None] | None" = None, tells: bool = False,
+) -> int:  # fmt: skip
+    if filters and not is_all:
+        raise UsageError("--state, --recipient and --older go with --all")
+    try:
+        identifiers, queue = split(words or [], directory, is_all=is_all)
+    except NoQueue:
+        if not is_all or directory is not None:
+            raise
+        say_empty(f"queue {verb}", {done: []}, as_json=as_json)  # a queue that no run has needed yet
+        return EX_OK
+    acted = []
+    with queue:
+        if not is_all:
+            # All of them must be there before the first is touched.
+            identifiers = [queue.show(identifier).id for identifier in identifiers]
+        for identifier in [entry.id for entry in filters.choose(queue)] if is_all else identifiers:
+            try:
+                if act is None:
+                    getattr(queue, verb)(identifier)
+                else:
+                    act(queue, identifier)
+            except InputError:
+                if not is_all:
+                    raise
+                continue  # somebody delivered it meanwhile
+            acted.append(identifier)
+        if tells and acted and not queue.reports:
+            output.complain(_UNTOLD)
+    if as_json:
+        output.print_json(f"queue {verb}", {done: acted})
+    elif is_all:
+        output.complain(f"{done}: {output.count_text(len(acted), 'message')}", prefix="")
+    else:
+        output.complain(f"{done}: {', '.join(acted)}", prefix="")
+    return EX_OK

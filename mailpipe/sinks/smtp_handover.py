@@ -1,0 +1,281 @@
+"""One mail to one of several servers that stand in for each other: each recipient's fate, exactly (RFC 5321 section 5).
+
+    handover = Handover(pool, Timeouts(), recipients_per_transaction=100)
+    handed = handover.to(targets, mail, mail.envelope.forward_paths)
+    handed.receipts, handed.failure
+
+Whom a server puts off, the next is asked for; whom it took, refused or left in doubt, never again.
+
+Never here: which servers those are; options.
+"""
+
+import ssl
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from mailpipe.errors import ComposeError, TransientFailure
+from mailpipe.net.endpoint import Endpoint, Timeouts
+from mailpipe.net.pool import ConnectionPool
+from mailpipe.net.sync import SmtpConnection
+from mailpipe.net.trace import TraceFile
+from mailpipe.pipeline.mail import Mail
+from mailpipe.pipeline.outcome import Fate, RecipientReceipt
+from mailpipe.smtp.envelope import ForwardPath
+from mailpipe.smtp.events import RecipientAnswer, TransactionResult
+from mailpipe.smtp.extension import Extensions
+from mailpipe.smtp.opening import Opening
+from mailpipe.status import EnhancedStatus
+from mailpipe.writer import WritePolicy, write
+
+MAX_DIAGNOSTIC = 1000
+"""LIMIT: characters of one recipient's diagnostic."""
+
+
+class TlsWatcher:
+    """Told how sessions begin; the base does nothing with it."""
+
+    def opened(self, *, encrypted: bool) -> None:
+        """A session stands."""
+
+    def answered(self) -> None:
+        """A transaction took place, whatever its answers."""
+
+    def failed(self, failure: TransientFailure) -> None:
+        """A session did not come about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One server, and how to begin a session with it.
+
+    Attributes:
+        endpoint: where it is.
+        plan: how the session begins.
+        verify: with required and implicit TLS the certificate must be valid and name the host.
+        ca_file: certificates to believe instead of the system's.
+        context: a TLS context of its own, None for the one that `verify` and `ca_file` ask for.
+        tag: tells ways of using TLS at one server apart, so that they do not share connections.
+        watcher: is told how sessions begin.
+    """
+
+    endpoint: Endpoint
+    plan: Opening
+    verify: bool = True
+    ca_file: Path | None = None
+    context: ssl.SSLContext | None = None
+    tag: str = ""
+    watcher: TlsWatcher = TlsWatcher()  # noqa: RUF009 - it has no state
+
+    @property
+    def key(self) -> str:
+        """What connections and back-off are kept by."""
+        return f"{self.endpoint} {self.tag}".rstrip()
+
+
+class _TargetConnection(SmtpConnection):
+    """A connection that tells how its sessions begin, and may have a TLS context of its own."""
+
+    def __init__(self, target: Target, timeouts: Timeouts, trace: TraceFile | None = None) -> None:
+        super().__init__(
+            target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
+            transcript=None if trace is None else trace.transcript(),
+        )  # fmt: skip
+        if target.context is not None:
+            self._context = target.context
+        self._watcher = target.watcher
+
+    def _open(self, plan: Opening) -> Extensions:
+        extensions = super()._open(plan)
+        self._watcher.opened(encrypted=self._protocol.encrypted)
+        return extensions
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What became of a mail's recipients.
+
+    Attributes:
+        receipts: one for each forward-path, in order.
+        failure: why nothing was handed over to anybody, None where a server was spoken to.
+        reference: the first positive reply.
+    """
+
+    receipts: tuple[RecipientReceipt, ...]
+    failure: TransientFailure | None = None
+    reference: str = ""
+
+
+class Handover:
+    """Hands mails over; may be used by several threads."""
+
+    def __init__(
+        self,
+        pool: ConnectionPool,
+        timeouts: Timeouts,
+        *,
+        recipients_per_transaction: int,
+        trace: TraceFile | None = None,
+    ) -> None:
+        self._pool, self._timeouts, self._recipients = pool, timeouts, recipients_per_transaction
+        self._trace = trace
+        self._writing = threading.Lock()
+
+    def to(
+        self,
+        targets: Iterable[Target | TransientFailure],
+        mail: Mail,
+        paths: Sequence[ForwardPath],
+        *,
+        most_sessions: int | None = None,
+    ) -> Handed:
+        """Hand a mail over for some of its recipients.
+
+        Args:
+            targets: the servers, in the order in which to ask them; taken one by one, as they are needed. A failure
+                stands for a server that may not be asked.
+            mail: the mail.
+            paths: the recipients.
+            most_sessions: servers that may put it off before it is deferred; None for all.
+
+        Returns:
+            DELIVERED where a server took the mail, FAILED for a 5yz, DEFERRED for 4yz everywhere and for connections
+            that broke before the end of data, IN_DOUBT where one broke after that and before the reply.
+        """
+        entries: dict[int, RecipientReceipt] = {}
+        pending = list(range(len(paths)))
+        failure: TransientFailure | None = None
+        reference, sessions = "", 0
+        for target in targets:
+            if isinstance(target, TransientFailure):
+                failure = failure or target
+                continue
+            stands_in = failure is not None or sessions > 0
+            envelope = mail.envelope.with_forward_paths(*(paths[place] for place in pending))
+            try:
+                result, peer, reports = self._one(target, mail.with_envelope(envelope))
+            except TransientFailure as error:
+                failure = failure or error
+                continue
+            if isinstance(result, ComposeError):
+                # For good where it is the first server; one that only stands in for another decides nothing.
+                for place in pending:
+                    if stands_in:
+                        entries.setdefault(place, _of_error(paths[place], result, Fate.DEFERRED))
+                    else:
+                        entries[place] = _of_error(paths[place], result, Fate.FAILED)
+                if not stands_in:
+                    break
+                continue
+            sessions += 1
+            for place, answer in zip(pending, result.answers, strict=True):
+                entries[place] = _entry(answer, result, peer, stands_in=stands_in, reports=reports)
+                if answer.is_accepted and not reference:
+                    reference = str(answer.reply)
+            pending = [place for place in pending if entries[place].fate is Fate.DEFERRED]
+            if not pending or sessions == most_sessions:
+                break
+        if failure is None and len(entries) < len(paths):
+            failure = TransientFailure("no server is left to ask; it is tried again later", EnhancedStatus(4, 4, 4))
+        receipts = tuple(
+            entries[place] if place in entries else deferred(path, failure) for place, path in enumerate(paths)
+        )
+        return Handed(receipts, None if entries else failure, reference)
+
+    def _one(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, bool]:
+        """A transaction with one server, or why the mail cannot be said to it; its name; whether it reports (RFC 3461).
+
+        Raises:
+            TransientFailure: nothing was handed over.
+        """
+        key = target.key
+        with self._pool.lease(key, partial(_TargetConnection, target, self._timeouts, self._trace)) as connection:
+            result: TransactionResult | ComposeError
+            reports = False
+            try:
+                result, reports = self._converse(connection, mail)
+            except TransientFailure as failure:
+                self._pool.note_down(key, failure)
+                target.watcher.failed(failure)
+                raise
+            except ComposeError as error:  # before a word of the transaction; the session goes on
+                result = error
+            target.watcher.answered()
+            peer = connection.last_peer
+        if isinstance(result, ComposeError) or result.lost is None:
+            self._pool.note_up(key)
+        else:
+            self._pool.note_lost(key, TransientFailure(result.lost.diagnostic, result.lost.status))
+        return result, peer, reports
+
+    def _converse(self, connection: SmtpConnection, mail: Mail) -> tuple[TransactionResult, bool]:
+        while True:
+            extensions = connection.open()
+            policy = _policy(extensions, mail)
+            with self._writing:  # a message makes its parts at the first touch
+                octets = write(mail.message, policy)
+            result = connection.deliver(mail.envelope, octets, recipients_per_transaction=self._recipients)
+            refused_by_us = all(not answer.command and answer.reply is not None for answer in result.answers)
+            # A connection that had to be made anew may have found another server behind the name.
+            if not (refused_by_us and connection.is_open and _policy(connection.extensions, mail) != policy):
+                return result, extensions.dsn
+
+
+def deferred(path: ForwardPath, failure: TransientFailure | None) -> RecipientReceipt:
+    """The receipt of a recipient for whom nobody could be asked."""
+    words = failure.diagnostic if failure is not None else ""
+    status = failure.status if failure is not None else EnhancedStatus(4, 4, 0)
+    return RecipientReceipt(path, Fate.DEFERRED, status, words[:MAX_DIAGNOSTIC])
+
+
+def _policy(extensions: Extensions, mail: Mail) -> WritePolicy:
+    """What the peer can take.
+
+    A mail that is declared to need SMTPUTF8 is written in ASCII for a peer without it (RFC 6531 section 3.2); the raw
+    8-bit header of an undeclared one is passed on as it always was.
+
+    Content without lines is not sent even where BINARYMIME would allow it: the writer gives CRLF to every line, and the
+    next hop but one may not take it.
+    """
+    must_be_ascii = not extensions.eightbitmime or (mail.envelope.parameters.smtputf8 and not extensions.smtputf8)
+    return WritePolicy(b"\r\n", "7bit" if must_be_ascii else "8bit", extensions.smtputf8)
+
+
+def _of_error(path: ForwardPath, error: ComposeError, fate: Fate) -> RecipientReceipt:
+    status = error.status if fate is Fate.FAILED else replace(error.status, status_class=4)
+    return RecipientReceipt(path, fate, status, str(error)[:MAX_DIAGNOSTIC])
+
+
+def _entry(
+    answer: RecipientAnswer, result: TransactionResult, peer: str, *, stands_in: bool = False, reports: bool = False
+) -> RecipientReceipt:
+    """One recipient's receipt.
+
+    Args:
+        answer: of the peer, or our own.
+        result: the transaction that it belongs to.
+        peer: who was spoken to.
+        stands_in: another server is the better one; that this one could not take the mail is no reason to give up.
+        reports: the peer takes NOTIFY, and tells the sender itself what it was asked to tell (RFC 3461 section 5.2.3).
+    """
+    reply = answer.reply
+    if reply is None:
+        lost = result.lost
+        words = lost.diagnostic if lost is not None else "the connection ended before the reply came"
+        fate = Fate.IN_DOUBT if answer.in_doubt else Fate.DEFERRED
+        return RecipientReceipt(answer.path, fate, lost.status if lost is not None else EnhancedStatus(4, 4, 2), words)
+    status = reply.enhanced_status
+    if answer.is_accepted:
+        fate = Fate.DELIVERED
+    elif answer.is_permanent and (answer.command or not stands_in):
+        fate = Fate.FAILED
+    else:
+        fate = Fate.DEFERRED
+        status = replace(status, status_class=4)
+    if not answer.command:
+        return RecipientReceipt(answer.path, fate, status, f"not sent to {peer}: {reply.text}"[:MAX_DIAGNOSTIC])
+    words = f"{peer} said: {reply} (in reply to {answer.command})"
+    handover = "reporting" if reports and answer.is_accepted and answer.path.notify else ""
+    return RecipientReceipt(answer.path, fate, status, words[:MAX_DIAGNOSTIC], handover)

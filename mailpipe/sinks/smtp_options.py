@@ -1,0 +1,190 @@
+"""The options of the sinks `smtp` and `lmtp`.
+
+    SmtpOptions(host=["mx1.example.net", "mx2.example.net:2525"], tls="required")
+    SmtpOptions(direct=True)
+
+Never here: connections.
+"""
+
+from ipaddress import ip_address
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from mailpipe.net.endpoint import Endpoint, split_host
+from mailpipe.net.pool import BackOff, PoolLimits
+from mailpipe.pipeline.component import LocalPath, Options
+from mailpipe.smtp.opening import TlsMode
+from mailpipe.units import Duration
+
+
+def _host(text: str) -> str:
+    Endpoint.parse(text)
+    return text
+
+
+def _name_server(text: str) -> str:
+    ip_address(split_host(text, 53)[0])
+    return text
+
+
+def _address(text: str) -> str:
+    return str(ip_address(text))
+
+
+Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
+"""A server as people write it: "mx.example.net", "mx.example.net:2525", "[2001:db8::1]:25", "/run/lmtp"."""
+
+
+class HopOptions(Options):
+    """Where the next hop is and how it is to be spoken to."""
+
+    host: Host | tuple[Host, ...] = ()
+    """The server's name or address, with a port of its own where needed ("mx.example.net:2525"), or the path of a UNIX
+    socket. Of a list, the next is asked where one is down or puts the mail off."""
+
+    port: int = Field(default=25, ge=1, le=65535)
+    """Its TCP port."""
+
+    helo_name: str | None = None
+    """How we introduce ourselves; by default the name of this machine."""
+
+    tls: TlsMode = TlsMode.OPPORTUNISTIC
+    """When to use TLS: never; opportunistic, where offered; required, by STARTTLS; implicit, from the first octet."""
+
+    tls_verify: bool = True
+    """With required and implicit TLS: the certificate must be valid and name the host."""
+
+    tls_ca_file: LocalPath | None = None
+    """Certificates to believe instead of the system's, a PEM file."""
+
+    username: str | None = None
+    """Whom to authenticate as; nobody by default."""
+
+    password: SecretStr | None = None
+    """The password; better kept in a file of its own, see password_file."""
+
+    password_file: LocalPath | None = None
+    """A file whose first line is the password."""
+
+    password_in_clear: bool = False
+    """Send the password even without TLS; only for a server on this machine or inside a tunnel."""
+
+    token_file: LocalPath | None = None
+    """A file whose first line is an OAuth access token, in place of a password; read when the sink is opened."""
+
+    auth_mechanisms: tuple[str, ...] = ()
+    """The only mechanisms to authenticate by, such as ["PLAIN"]; by default the strongest that the server offers."""
+
+    trace: LocalPath | None = None
+    """A file to which what goes over the wire is appended, line by line; secrets are masked, content is counted."""
+
+    timeout: Duration = Field(default=300.0, gt=0)
+    """How long to wait for a reply; twice as long for the last one, after the message (RFC 5321 section 4.5.3.2)."""
+
+    retry_pause: Duration = Field(default=5.0, ge=0)
+    """How long a server that is down is not asked again; mails that come meanwhile are deferred at once."""
+
+    max_retry_pause: Duration = Field(default=300.0, ge=0)
+    """The pause doubles with each failure in a row, up to this."""
+
+    messages_per_connection: int = Field(default=100, ge=1)
+    """Mails that one connection carries before a new one is made."""
+
+    connection_age: Duration = Field(default=300.0, gt=0)
+    """How old a connection may become before a new one is made."""
+
+    connections_per_host: int = Field(default=2, ge=1)
+    """Connections to one server at a time."""
+
+    messages_per_second: float | None = Field(default=None, gt=0)
+    """Mails that one server gets in a second at most; no limit by default."""
+
+    recipients_per_transaction: int = Field(default=100, ge=1)
+    """Recipients who are told at once; a mail with more goes in several transactions."""
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        given = sum(one is not None for one in (self.password, self.password_file, self.token_file))
+        if given > 1:
+            raise ValueError("give one of password, password_file and token_file")
+        if (given == 1) != (self.username is not None):
+            raise ValueError("username goes together with password, password_file or token_file")
+        return self
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        self._check_host()
+        return self
+
+    def _check_host(self) -> None:
+        if not self.host:
+            raise ValueError("host is missing: name the server, or several in the order in which to ask them")
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The servers of `host`, in order."""
+        hosts = (self.host,) if isinstance(self.host, str) else self.host
+        return tuple(Endpoint.parse(host, self.port) for host in hosts)
+
+    @property
+    def pool_limits(self) -> PoolLimits:
+        """What the pool of connections is to keep to."""
+        return PoolLimits(
+            messages_per_connection=self.messages_per_connection,
+            age=self.connection_age,
+            connections_per_destination=self.connections_per_host,
+            messages_per_second=self.messages_per_second,
+        )
+
+    @property
+    def back_off(self) -> BackOff:
+        """How long a server that failed is left alone."""
+        return BackOff(self.retry_pause, most=self.max_retry_pause)
+
+
+class SmtpOptions(HopOptions):
+    """Where the next hop is, or that each recipient's own server is it, and how it is to be spoken to."""
+
+    direct: bool = False
+    """Deliver to the recipients' own servers, found by MX records, instead of to host; needs the extra
+    mailpipe[direct]."""
+
+    dns: tuple[Annotated[str, AfterValidator(_name_server)], ...] = ()
+    """With direct: the name servers to ask, "192.0.2.53" or "127.0.0.1:5353"; those of the system by default."""
+
+    dns_timeout: Duration = Field(default=10.0, gt=0)
+    """With direct: how long the name servers may take for one answer."""
+
+    dns_validates: bool = False
+    """With direct: the name servers check DNSSEC and the way to them is safe, as with one on this machine. Only then
+    certificates that the DNS announces (DANE, RFC 7672) are asked for and insisted on."""
+
+    mta_sts: bool = True
+    """With direct: follow the policies that domains publish on their web servers about TLS (MTA-STS, RFC 8461)."""
+
+    own_addresses: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    """With direct: our own addresses as others see them. A mail whose MX records lead to them, or to helo_name, would
+    come back, and fails."""
+
+    allow_loopback: bool = False
+    """With direct: deliver to 127.0.0.1 and ::1 where MX records lead there, as in a test. Otherwise those are
+    ourselves."""
+
+    def _check_host(self) -> None:
+        if not self.direct:
+            super()._check_host()
+            return
+        if self.host:
+            raise ValueError("give either host or direct = true")
+        if self.username is not None:
+            raise ValueError("with direct = true nobody may be given a password: take username away, or name a host")
+        if self.tls is TlsMode.IMPLICIT:
+            raise ValueError('tls = "implicit" is not for direct = true: servers of others offer STARTTLS, on port 25')
+
+
+class LmtpOptions(HopOptions):
+    """Where the delivery agent is and how it is to be spoken to."""
+
+    port: int = Field(default=24, ge=1, le=65535)
+    """Its TCP port."""
