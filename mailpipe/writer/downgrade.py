@@ -44,15 +44,21 @@ def longest_line(octets: bytes) -> int:
     return longest
 
 
-def is_line_safe(octets: bytes, policy: WritePolicy) -> bool:
-    """Whether octets may be written as they are."""
+def is_line_safe(octets: bytes, policy: WritePolicy, *, among_feeds: bool = False) -> bool:
+    """Whether octets may be written as they are.
+
+    Args:
+        octets: a message, or the body of a leaf.
+        policy: what the peer can take.
+        among_feeds: other lines of the message end with LF, so that a bare CR ends none.
+    """
     if policy.encoding == "binary":
         return True
     if policy.encoding == "7bit" and not octets.isascii():
         return False
     if b"\0" in octets or longest_line(octets) > policy.line_length:
         return False
-    return not (b"\r" in octets and b"\n" in octets and _BARE_CR.search(octets))
+    return not (b"\r" in octets and (among_feeds or b"\n" in octets) and _BARE_CR.search(octets))
 
 
 def downgrade(entity: Entity, policy: WritePolicy) -> Entity:
@@ -61,6 +67,7 @@ def downgrade(entity: Entity, policy: WritePolicy) -> Entity:
     Raises:
         ComposeError: a signed part would have to change (5.6.3), or an address needs SMTPUTF8 (5.6.7).
     """
+    among_feeds = entity.header.line_end != b"\r"
     covered = tuple(path for path, one in entity.walk() if one.content_type.value in SIGNED)
 
     def change(path: str, one: Entity) -> Entity:
@@ -68,7 +75,8 @@ def downgrade(entity: Entity, policy: WritePolicy) -> Entity:
             _refuse_if_needed(one, policy)
             return one
         changed = one
-        if not one.parts and not one.is_multipart and not is_line_safe(one.raw_body, policy):
+        is_leaf = not one.parts and not one.is_multipart
+        if is_leaf and not is_line_safe(one.raw_body, policy, among_feeds=among_feeds):
             changed = reencoded(one, transfer.choose(one.octets, policy.encoding, is_text=is_text(one)))
         elif one.parts and policy.encoding == "7bit" and one.transfer_encoding in ("8bit", "binary"):
             changed = one.with_header("Content-Transfer-Encoding", "7bit")

@@ -90,6 +90,12 @@ def test_whatever_is_written_for_smtp_is_lines(octets: bytes) -> None:
     assert longest_line(made) <= 998
 
 
+def test_a_bare_cr_that_is_all_of_a_body_is_no_line_end_where_others_end_with_lf() -> None:
+    octets = b"Content-Type: text/plain\nContent-Transfer-Encoding: binary\n\na\rb"
+    assert mailpipe.parse(write(mailpipe.parse(octets), SEVEN)).text == "a\rb"
+    assert write(mailpipe.parse(octets.replace(b"\n", b"\r")), SEVEN).endswith(b"\r\n\r\na\r\nb")
+
+
 @given(st.text(max_size=80), st.sampled_from(["utf-8", "iso-8859-1", "utf-16"]))
 def test_text_survives_the_way_to_seven_bits(text: str, charset: str) -> None:
     try:
