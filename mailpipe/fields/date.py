@@ -126,12 +126,8 @@ def by_words(words: list[str]) -> tuple[datetime, str] | None:
         return None
     if len(day_name) != 4 or day_name[3] != "," or len(clock) != 8 or zone not in _ZONES:
         return None
-    try:
-        return datetime.fromisoformat(
-            f"{year}-{_ORDINARY_MONTHS[month]}-{day if len(day) == 2 else '0' + day}T{clock}{_ZONES[zone][0]}"
-        ), zone
-    except (KeyError, ValueError):
-        return None
+    moment = ordinary_moment(day, month, year, clock, zone)
+    return None if moment is None else (moment, zone)
 
 
 def ordinary_moment(day: str, month: str, year: str, clock: str, zone: str) -> datetime | None:

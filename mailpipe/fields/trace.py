@@ -161,7 +161,7 @@ def parse_received(body: bytes) -> Received:
     if dated is not None and (
         len(words) == 1 or (len(words) == 3 and words[1] == "for" and _NAME.fullmatch(words[2]))
     ) and _NAME.fullmatch(words[0]):  # fmt: skip
-        head = _head(text[:cut]) if cut < _REPEATED else _read_head(text[:cut])
+        head = _head_of(text[:cut])
         if head is not None:
             from_, from_comment, by, by_comment, via, with_, for_, comments = head
             if len(words) == 3:
@@ -176,7 +176,7 @@ def _parse_usual(body: bytes, text: str, cut: int) -> Received:
     tail = _TAIL.match(text, cut)
     head = None
     if tail is not None:
-        head = _head(text[:cut]) if cut < _REPEATED else _read_head(text[:cut])
+        head = _head_of(text[:cut])
     if head is None or tail is None:
         return _parse_any(body)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
@@ -194,7 +194,11 @@ def _parse_usual(body: bytes, text: str, cut: int) -> Received:
 
 
 def _comments(text: str) -> tuple[str, ...]:
-    return tuple([" ".join(each.split()) for each in _EVERY_COMMENT.findall(text)])
+    return _unfolded(_EVERY_COMMENT.findall(text))
+
+
+def _unfolded(comments: list[str]) -> tuple[str, ...]:
+    return tuple([" ".join(each.split()) for each in comments])
 
 
 _Head = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None, tuple[str, ...]]
@@ -213,7 +217,7 @@ def _read_head(text: str) -> _Head | None:
         for known in (from_comment, by_comment):
             if known is not None:
                 every.remove(known)
-        comments = tuple([" ".join(each.split()) for each in every])
+        comments = _unfolded(every)
     return _plain(from_), literal or _plain(from_comment), by, _plain(by_comment), via, _plain(with_), for_, comments
 
 
@@ -221,7 +225,11 @@ def _plain(text: str | None) -> str | None:
     return " ".join(text.split()) if text is not None and "  " in text else text
 
 
-_head = lru_cache(1024)(_read_head)
+_remembered_head = lru_cache(1024)(_read_head)
+
+
+def _head_of(text: str) -> _Head | None:
+    return _remembered_head(text) if len(text) < _REPEATED else _read_head(text)
 
 
 def _parse_any(body: bytes) -> Received:

@@ -121,7 +121,8 @@ def wrap(root: E, subtype: str) -> E:
     line_end = root.header.line_end
     content = [field for field in root.header if field.key.startswith("content-")]
     layout = root._body_layout()
-    part = Entity._composed(Header(content), (separated(Header(content), layout[0]), *layout[1:]), base=root)
+    own = Header(content)
+    part = Entity._composed(own, (separated(own, layout[0]), *layout[1:]), base=root)
     boundary = boundary_for([part])
     typed = ContentType.of(f"multipart/{subtype}").with_param("boundary", boundary)
     header = _with_content(root.header, [Field.compose("Content-Type", typed, line_end)], line_end)

@@ -11,7 +11,6 @@ Never here: rules of SMTP (`mailpipe.smtp.client`), several connections, back-of
 """
 
 import contextlib
-import secrets
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -20,18 +19,18 @@ from types import TracebackType
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.aio_link import Link
-from mailpipe.net.aio_stream import Pairs, in_flight, never_tried
+from mailpipe.net.aio_stream import Pairs, in_flight
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
+from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.tls import client_context
 from mailpipe.smtp.command import Command, Greeting, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, ReplyReceived, TransactionEnded, TransactionResult
 from mailpipe.smtp.extension import Extensions
-from mailpipe.smtp.opening import Handshake, Opening, TlsMode, opening
+from mailpipe.smtp.opening import Handshake, Opening, TlsMode
 from mailpipe.smtp.pipeline_batches import in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
-from mailpipe.status import EnhancedStatus
 
 
 class AsyncSmtpConnection:
@@ -105,13 +104,10 @@ class AsyncSmtpConnection:
         if self._link is not None and not self._link.is_stale():
             return self.extensions
         self.abort()
-        plan = self.opening
-        if self.endpoint.unix_path is not None and plan.tls is TlsMode.OPPORTUNISTIC:
-            plan = replace(plan, tls=TlsMode.NEVER)  # nobody listens inside one machine, and a path has no certificate
         try:
-            return await self._open(plan)
+            return await self._open(plan_for(self.endpoint, self.opening))
         except ssl.SSLError as error:
-            failure = self._tls_failure(error)
+            failure = tls_failure(self.endpoint, error)
             if self.opening.tls is not TlsMode.OPPORTUNISTIC:
                 raise failure from error
         return await self._open(replace(self.opening, tls=TlsMode.NEVER))  # in clear, as if it had never been offered
@@ -122,9 +118,7 @@ class AsyncSmtpConnection:
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
         self._link, self.transaction_count = link, 0
-        address, _, port = link.peer.rpartition(":")
-        named = self.endpoint.unix_path is not None or address == self.endpoint.host
-        self.last_peer = str(self.endpoint) if named else f"{self.endpoint.host}[{address}]:{port}"
+        self.last_peer = peer_name(self.endpoint, link.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
         try:
@@ -139,9 +133,7 @@ class AsyncSmtpConnection:
 
     async def _run(self, plan: Opening, link: Link) -> Extensions:
         """Play the script of the session's beginning."""
-        host = "" if self.endpoint.unix_path is not None else self.endpoint.host
-        steps = opening(plan, self.last_peer, encrypted=link.core.encrypted, chance=secrets.token_bytes, host=host,
-                        port=self.endpoint.port if host else 0)  # fmt: skip
+        steps = script(self.endpoint, plan, self.last_peer, encrypted=link.core.encrypted)
         reply: Reply | None = None
         try:
             step = next(steps)
@@ -167,15 +159,6 @@ class AsyncSmtpConnection:
             raise
         except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
-
-    def _tls_failure(self, error: ssl.SSLError) -> TransientFailure:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            remedy = "set host to a name in its certificate, or tls_ca_file to whom signed it"
-            words = f"{self.endpoint}: the certificate is not believed ({error.verify_message}); {remedy}"
-        else:
-            why = getattr(error, "reason", None) or error  # an error that we raised ourselves has none
-            words = f"{self.endpoint}: the TLS handshake failed ({why}); does the port speak TLS so?"
-        return TransientFailure(words, EnhancedStatus(4, 7, 5))
 
     async def transaction(self, envelope: Envelope, octets: bytes, *, chunking: bool = False) -> TransactionResult:
         """Hand over one message to all recipients of an envelope.

@@ -13,10 +13,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
+from mailpipe.errors import LocalProtocolError, TransientFailure
 from mailpipe.net.aio_link import Link
+from mailpipe.net.session import never_tried
 from mailpipe.smtp.envelope import Envelope
-from mailpipe.smtp.events import ConnectionEnded, RecipientAnswer, TransactionEnded, TransactionResult
+from mailpipe.smtp.events import ConnectionEnded, TransactionEnded, TransactionResult
 from mailpipe.smtp.extension import Extensions
 
 Pair = tuple[Envelope, bytes]
@@ -223,9 +224,3 @@ class _Source:
 
 async def _awaited(awaitable: Awaitable[_T]) -> _T:
     return await awaitable
-
-
-def never_tried(envelope: Envelope, failure: TransientFailure) -> TransactionResult:
-    """The result of a transaction for which no session could be had."""
-    answers = tuple(RecipientAnswer(path, None) for path in envelope.forward_paths)
-    return TransactionResult(envelope, answers, ConnectionLost(failure.diagnostic, failure.status))

@@ -11,7 +11,6 @@ Never here: rules of SMTP (`mailpipe.smtp.client`), several connections, back-of
 """
 
 import contextlib
-import secrets
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from types import TracebackType
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
+from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.stream import Stream
 from mailpipe.net.tls import client_context
 from mailpipe.smtp.client import ClientProtocol
@@ -27,14 +27,14 @@ from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import (
     ConnectionEnded,
     Event,
-    RecipientAnswer,
     ReplyReceived,
     TransactionEnded,
     TransactionResult,
     Wait,
 )
 from mailpipe.smtp.extension import Extensions
-from mailpipe.smtp.opening import Handshake, Opening, TlsMode, opening
+from mailpipe.smtp.opening import Handshake, Opening, TlsMode
+from mailpipe.smtp.pipeline_batches import in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
@@ -111,13 +111,10 @@ class SmtpConnection:
         if self._stream is not None and not self._is_stale():
             return self.extensions
         self.abort()
-        plan = self.opening
-        if self.endpoint.unix_path is not None and plan.tls is TlsMode.OPPORTUNISTIC:
-            plan = replace(plan, tls=TlsMode.NEVER)  # nobody listens inside one machine, and a path has no certificate
         try:
-            return self._open(plan)
+            return self._open(plan_for(self.endpoint, self.opening))
         except ssl.SSLError as error:
-            failure = self._tls_failure(error)
+            failure = tls_failure(self.endpoint, error)
             if self.opening.tls is not TlsMode.OPPORTUNISTIC:
                 raise failure from error
         return self._open(replace(self.opening, tls=TlsMode.NEVER))  # in clear, as if it had never been offered
@@ -128,9 +125,7 @@ class SmtpConnection:
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
         self.transaction_count = 0
-        address, _, port = stream.peer.rpartition(":")
-        named = self.endpoint.unix_path is not None or address == self.endpoint.host
-        self.last_peer = str(self.endpoint) if named else f"{self.endpoint.host}[{address}]:{port}"
+        self.last_peer = peer_name(self.endpoint, stream.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
         try:
@@ -149,9 +144,7 @@ class SmtpConnection:
 
     def _run(self, plan: Opening, stream: Stream, encrypted: bool) -> Extensions:
         """Play the script of the session's beginning."""
-        host = "" if self.endpoint.unix_path is not None else self.endpoint.host
-        steps = opening(plan, self.last_peer, encrypted=encrypted, chance=secrets.token_bytes, host=host,
-                        port=self.endpoint.port if host else 0)  # fmt: skip
+        steps = script(self.endpoint, plan, self.last_peer, encrypted=encrypted)
         reply: Reply | None = None
         try:
             step = next(steps)
@@ -180,15 +173,6 @@ class SmtpConnection:
         if self._transcript is not None:
             self._transcript.note("TLS begins")
 
-    def _tls_failure(self, error: ssl.SSLError) -> TransientFailure:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            remedy = "set host to a name in its certificate, or tls_ca_file to whom signed it"
-            words = f"{self.endpoint}: the certificate is not believed ({error.verify_message}); {remedy}"
-        else:
-            why = getattr(error, "reason", None) or error  # an error that we raised ourselves has none
-            words = f"{self.endpoint}: the TLS handshake failed ({why}); does the port speak TLS so?"
-        return TransientFailure(words, EnhancedStatus(4, 7, 5))
-
     def transaction(self, envelope: Envelope, octets: bytes) -> TransactionResult:
         """Hand over one message to all recipients of an envelope.
 
@@ -208,7 +192,7 @@ class SmtpConnection:
         used = self.transaction_count > 0
         result = self._transact(envelope, octets)
         # Nothing is lost or repeated by trying again: the peer has not even taken the reverse-path.
-        if used and not self.is_open and _never_began(result):
+        if used and not self.is_open and result.never_began:
             self.open()
             result = self._transact(envelope, octets)
         return result
@@ -233,28 +217,22 @@ class SmtpConnection:
         """
         self.open()
         limit = min(recipients_per_transaction, self.extensions.limits.get("RCPTMAX", recipients_per_transaction))
-        paths = envelope.forward_paths
-        result: TransactionResult | None = None
-        answers: dict[int, RecipientAnswer] = {}
-        pending = list(range(len(paths)))
-        while pending and (result is None or result.lost is None):
-            batch, rest = pending[:limit], pending[limit:]
-            try:
-                part = envelope.with_forward_paths(*(paths[place] for place in batch))
-                result = self.transaction(part, octets)
-            except TransientFailure as failure:
-                if not answers:
-                    raise
-                lost = ConnectionLost(failure.diagnostic, failure.status)
-                result = TransactionResult(envelope, (), lost)
-                break
-            answers |= dict(zip(batch, result.answers, strict=True))
-            again = [place for place in batch if _is_one_too_many(answers[place])] if result.accepted else []
-            pending = again + rest
-        if result is None:
-            return TransactionResult(envelope, ())
-        whole = tuple(answers.get(place) or RecipientAnswer(path, None) for place, path in enumerate(paths))
-        return TransactionResult(envelope, whole, result.lost, result.mail_reply)
+        batches = in_batches(envelope, limit)
+        is_first = True
+        try:
+            part = next(batches)
+            while True:
+                try:
+                    result = self.transaction(part, octets)
+                except TransientFailure as failure:
+                    if is_first:
+                        raise
+                    result = never_tried(part, failure)
+                is_first = False
+                part = batches.send(result)
+        except StopIteration as done:
+            whole: TransactionResult = done.value
+            return whole
 
     def _transact(self, envelope: Envelope, octets: bytes) -> TransactionResult:
         peer = self.last_peer
@@ -271,10 +249,7 @@ class SmtpConnection:
             raise
         # 421 and every other end of the connection stand right behind the result
         self._drop_if_ended()
-        if result.lost is not None:
-            lost = result.lost
-            result = replace(result, lost=ConnectionLost(f"{peer}: {lost}", lost.status, in_doubt=lost.in_doubt))
-        return result
+        return result.of_peer(peer)
 
     def command(self, command: Command) -> Reply:
         """Give one command that belongs to no transaction, and wait for its reply.
@@ -387,19 +362,6 @@ class SmtpConnection:
             return
         self._note(b"", octets)
         self._protocol.receive_data(octets)
-
-
-def _never_began(result: TransactionResult) -> bool:
-    reply = result.mail_reply
-    return not result.in_doubt and (reply is None or reply.code == 421)
-
-
-def _is_one_too_many(answer: RecipientAnswer) -> bool:
-    """452 or 552 to RCPT: the peer has enough recipients for one transaction (RFC 5321 section 4.5.3.1.10)."""
-    reply = answer.reply
-    if reply is None or answer.command != "RCPT" or reply.code not in (452, 552):
-        return False
-    return reply.status is None or (reply.status.subject, reply.status.detail) == (5, 3)
 
 
 def _words(doing: str, error: OSError) -> str:

@@ -20,7 +20,15 @@ from typing import Any
 from mailpipe.errors import OutputError
 from mailpipe.queue.entry import Content, Entry, Recipient, RecipientState
 from mailpipe.queue.postgres_connection import Connection, PostgresConnection, only_row
-from mailpipe.queue.rows import MESSAGE, RECIPIENT, REMEMBERED, entry_of, message_values, recipient_values
+from mailpipe.queue.rows import (
+    MESSAGE,
+    RECIPIENT,
+    REMEMBERED,
+    entry_of,
+    expired_and_standing,
+    message_values,
+    recipient_values,
+)
 
 _PAGE = 200
 
@@ -278,8 +286,7 @@ class PostgresStore(PostgresConnection):
         with self._reading() as connection:
             query = "SELECT id, lease, leased_until FROM message WHERE lease <> '' ORDER BY number"
             rows = connection.execute(query).fetchall()
-        expired = [(identifier, lease) for identifier, lease, until in rows if until <= now]
-        return expired, [(identifier, lease) for identifier, lease, until in rows if until > now]
+        return expired_and_standing(rows, now)
 
     def is_gone(self, identifier: str) -> bool:
         """Whether this message was here and was settled or removed not long ago."""

@@ -68,3 +68,14 @@ def recipient_values(identifier: str, recipient: Recipient) -> tuple[Any, ...]:
         str(recipient.status) if recipient.status else None, printable(recipient.diagnostic), recipient.changed,
         int(recipient.is_attempted),
     )  # fmt: skip
+
+
+def expired_and_standing(
+    rows: Iterable[tuple[str, str, float]], now: float
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(id, lease) of the leases that are over, and of those that are not, from rows of id, lease and its end."""
+    expired: list[tuple[str, str]] = []
+    standing: list[tuple[str, str]] = []
+    for identifier, lease, until in rows:
+        (expired if until <= now else standing).append((identifier, lease))
+    return expired, standing

@@ -26,7 +26,15 @@ from mailpipe.queue.commit import AlreadyThere, SharedCommits
 from mailpipe.queue.entry import Entry, Recipient, RecipientState
 from mailpipe.queue.interface import Contents, QueueStore
 from mailpipe.queue.owner import Owner, is_alive, sweep
-from mailpipe.queue.rows import MESSAGE, RECIPIENT, REMEMBERED, entry_of, message_values, recipient_values
+from mailpipe.queue.rows import (
+    MESSAGE,
+    RECIPIENT,
+    REMEMBERED,
+    entry_of,
+    expired_and_standing,
+    message_values,
+    recipient_values,
+)
 from mailpipe.queue.spool import Spool
 
 _BUSY_SECONDS = 60.0
@@ -328,8 +336,7 @@ class Store(SharedCommits[sqlite3.Connection]):
         with self._reading() as connection:
             query = "SELECT id, lease, leased_until FROM message WHERE lease <> '' ORDER BY rowid"
             rows = connection.execute(query).fetchall()
-        expired = [(identifier, lease) for identifier, lease, until in rows if until <= now]
-        return expired, [(identifier, lease) for identifier, lease, until in rows if until > now]
+        return expired_and_standing(rows, now)
 
     def is_gone(self, identifier: str) -> bool:
         """Whether this message was here and was settled or removed not long ago."""
