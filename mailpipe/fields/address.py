@@ -172,15 +172,23 @@ def parse(body: bytes) -> AddressList:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         return _parse_any(body)
-    if "\x1b" in text:
-        return _parse_any(body)
+    return _parse_any(body) if "\x1b" in text else of_text(text, body)
+
+
+def of_text(text: str, body: bytes | None = None) -> AddressList:
+    """The same for a body that is ASCII, folded or not.
+
+    Args:
+        text: the body.
+        body: its octets, where they are at hand.
+    """
     members: list[Mailbox | Group] = []
     position, length = 0, len(text.rstrip())
     match = _ORDINARY.match
     while position < length:
         found = match(text, position)
         if found is None:
-            return _parse_any(body)
+            return _parse_any(text.encode("ascii") if body is None else body)
         quoted, phrase, angle, plain, comment = found.groups()
         name = quoted or phrase or comment
         if name:

@@ -42,6 +42,8 @@ ORDINARY = (
 )
 """The pattern of nearly every date, to the end of a body: day, month, year, clock and zone are its groups."""
 _ORDINARY = re.compile(ORDINARY)
+_ORDINARY_DAY = re.compile(r"[A-Z][a-z][a-z], {1,2}+(\d\d?) ([A-Z][a-z][a-z]) ([12]\d\d\d)", re.ASCII)
+_DAYS_SEEN: dict[str, str] = {}  # as written → as ISO 8601 has it
 _ZONES: dict[str, tuple[str, tuple[Defect, ...]]] = {}  # as written → as ISO 8601 has it, what is wrong with it
 _PIECE = re.compile(
     r"(?P<iso>\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"
@@ -93,6 +95,7 @@ class DateTime(FieldValue):
 
 
 _make = quick_maker(DateTime)
+_from_iso = datetime.fromisoformat
 
 
 def parse(body: bytes) -> DateTime:
@@ -101,33 +104,53 @@ def parse(body: bytes) -> DateTime:
     Args:
         body: what follows the colon, folded or not.
     """
-    text = body.decode("latin-1")
-    found = by_words(text.split())
-    if found is None:
-        parts = _ORDINARY.match(text)
-        if parts is None:
-            return _parse_any(body)
+    text = body.decode("latin-1").strip(" \t\r\n")
+    return of_text(text) if "\n" not in text else _parse_more(text, body)
+
+
+def of_text(text: str) -> DateTime:
+    """The same for a body that is unfolded and without blanks at its ends."""
+    found = common(text)
+    return _parse_more(text, text.encode("latin-1")) if found is None else _make(*found, _ZONES[found[1]][1])
+
+
+def _parse_more(text: str, body: bytes) -> DateTime:
+    parts = _ORDINARY.match(text)
+    if parts is not None:
         day, month, year, clock, zone = parts.groups()
         moment = ordinary_moment(day, month, year, clock, zone)
-        if moment is None:
-            return _parse_any(body)
-        return _make(moment, zone, _zone_defects(zone))
-    moment, zone = found
-    return _make(moment, zone, _ZONES[zone][1])
+        if moment is not None:
+            return _make(moment, zone, _zone_defects(zone))
+    return _parse_any(body)
 
 
-def by_words(words: list[str]) -> tuple[datetime, str] | None:
-    """The moment and zone of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)" cut at its blanks; None for anything else."""
-    if len(words) == 7 and words[6][0] == "(" and words[6][-1] == ")" and words[6].count("(") == 1:
-        day_name, day, month, year, clock, zone, _ = words
-    elif len(words) == 6:
-        day_name, day, month, year, clock, zone = words
-    else:
+def common(text: str) -> tuple[datetime, str] | None:
+    """The moment and zone of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)"; None for what is written in another way.
+
+    The day comes from a table: many mails were written, and many hops made, on the same day.
+    """
+    if text[-1:] == ")" and (start := text.find(" (")) > 0 and text.find("(", start + 2) < 0:
+        text = text[:start]
+    at = text.rfind(" ")
+    day, clock, zone = text[: at - 9], text[at - 8 : at], text[at + 1 :]
+    if clock[2:3] != ":" or clock[5:6] != ":" or len(clock) != 8 or text[at - 9] != " ":
         return None
-    if len(day_name) != 4 or day_name[3] != "," or len(clock) != 8 or zone not in _ZONES:
+    try:
+        return _from_iso((_DAYS_SEEN.get(day) or _see_day(day)) + clock + _ZONES[zone][0]), zone
+    except (KeyError, ValueError):
         return None
-    moment = ordinary_moment(day, month, year, clock, zone)
-    return None if moment is None else (moment, zone)
+
+
+def _see_day(text: str) -> str:
+    """The beginning of a date as ISO 8601 has it; raises ValueError where it is not written as most are."""
+    found = _ORDINARY_DAY.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    day, month, year = found.groups()
+    iso = f"{year}-{_ORDINARY_MONTHS[month]}-{int(day):02}T"
+    if len(_DAYS_SEEN) < 20_000:  # a sender's inventions must not fill the memory
+        _DAYS_SEEN[text] = iso
+    return iso
 
 
 def ordinary_moment(day: str, month: str, year: str, clock: str, zone: str) -> datetime | None:

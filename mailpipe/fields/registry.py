@@ -141,12 +141,35 @@ def read(raw: bytes) -> FieldValue:
     return parser(unfolded(body if colon else name))
 
 
-read_often = lru_cache(1024)(read)
-"""The same, remembering the last thousand: most fields of a list, a sender or a host are always the same."""
+_FROM_TEXT: dict[Parser, Callable[[str], FieldValue]] = {
+    unstructured.parse: unstructured.of_text,
+    date.parse: date.of_text,
+    trace.parse_received: trace.received_of_text,
+    address.parse: lru_cache(4096)(address.of_text),
+}
+
+
+def read_text(name: str, text: str) -> FieldValue:
+    """The typed value of a field whose body is ASCII, unfolded, without blanks at its ends or encoded words.
+
+    Args:
+        name: as written.
+        text: the body.
+    """
+    parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
+    of_text = _FROM_TEXT.get(parser)
+    if of_text is not None:
+        return of_text(text)
+    body = text.encode("ascii")
+    return parser(body) if parser in _UNIQUE or len(body) > REMEMBERED else _remembered(parser, body)
+
+
+read_often = lru_cache(4096)(read)
+"""The same, remembering the last thousands: most fields of a list, a sender or a host are always the same."""
 
 
 def parse_often(name: str, body: bytes) -> FieldValue:
-    """What `parse` gives, remembering the last thousand but for values that seldom come twice. Never raises.
+    """What `parse` gives, remembering the last thousands but for values that seldom come twice. Never raises.
 
     Args:
         name: the field's name, in any case.
@@ -160,7 +183,7 @@ def parse_often(name: str, body: bytes) -> FieldValue:
     return _remembered(parser, body)
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def _remembered(parser: Parser, body: bytes) -> FieldValue:
     return parser(unfolded(body))
 

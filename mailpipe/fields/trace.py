@@ -37,7 +37,7 @@ _HEAD = re.compile(
 _TAIL = re.compile(
     rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;(?:{date.ORDINARY})?"
 )
-_NAME = re.compile(rf"<?{_SIGN}++>?")
+_PLAIN_TAIL = re.compile(rf" id ++<?({_SIGN}++)>? *+(?:for ++<?({_SIGN}++)>? *+)?\Z")
 _EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
@@ -149,26 +149,32 @@ def parse_received(body: bytes) -> Received:
         text = body.decode("ascii")
     except UnicodeDecodeError:
         return _parse_any(body)
-    if "\t" in text:
-        text = text.replace("\t", " ")
     if "\n" in text:
         text = text.replace("\r", "").replace("\n", "")
+    return received_of_text(text, body)
+
+
+def received_of_text(text: str, body: bytes | None = None) -> Received:
+    """The same for a body that is ASCII and unfolded.
+
+    Args:
+        text: the body.
+        body: its octets, where there are others.
+    """
+    whole = text
+    if "\t" in text:
+        text = text.replace("\t", " ")
     semicolon = text.rfind(";")
     cut = text.find(" id ", 0, semicolon)
     # the plainest of all: "… id X for <Y>; Fri, 21 Nov 1997 09:55:06 -0600 (CST)"
-    words = text[cut + 4 : semicolon].split() if cut > 0 else ()
-    dated = date.by_words(text[semicolon + 1 :].split()) if words else None
-    if dated is not None and (
-        len(words) == 1 or (len(words) == 3 and words[1] == "for" and _NAME.fullmatch(words[2]))
-    ) and _NAME.fullmatch(words[0]):  # fmt: skip
+    found = _PLAIN_TAIL.match(text, cut, semicolon) if cut >= 0 else None
+    if found is not None and (dated := date.common(text[semicolon + 1 :].strip(" "))):
         head = _head_of(text[:cut])
         if head is not None:
             from_, from_comment, by, by_comment, via, with_, for_, comments = head
-            if len(words) == 3:
-                for_ = words[2].strip("<>")
-            id_ = words[0].strip("<>")
-            return _make(from_, from_comment, by, by_comment, via, with_, id_, for_, comments, dated[0], ())
-    return _parse_usual(body, text, cut if cut >= 0 else semicolon)
+            id_, own_for = found.groups()
+            return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, dated[0], ())
+    return _parse_usual(whole.encode("ascii") if body is None else body, text, cut if cut >= 0 else semicolon)
 
 
 def _parse_usual(body: bytes, text: str, cut: int) -> Received:
@@ -225,7 +231,7 @@ def _plain(text: str | None) -> str | None:
     return " ".join(text.split()) if text is not None and "  " in text else text
 
 
-_remembered_head = lru_cache(1024)(_read_head)
+_remembered_head = lru_cache(4096)(_read_head)
 
 
 def _head_of(text: str) -> _Head | None:

@@ -51,6 +51,11 @@ def parse(body: bytes) -> Text:
     return _make(read(body, defects), tuple(defects))
 
 
+def of_text(text: str) -> Text:
+    """The value whose text is known."""
+    return _make(text, ())
+
+
 def read(body: bytes, defects: list[Defect] | None = None) -> str:
     """The text alone of an unstructured body, folded or not.
 

@@ -181,8 +181,20 @@ class Entity(Node):
 
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""
+        if self._header is not None and self._header.is_cut:  # each field keeps its value
+            return self._header.value_of(name)
         body = self._find(name)
         return None if body is None else parse_often(name, body)
+
+    def values_of(self, name: str) -> list[FieldValue]:
+        """The typed value of every field of that name, in order."""
+        document = self._document
+        if document is None or (self._header is not None and self._header.is_cut):
+            return self.header.values_of(name)
+        if self._header_stop < 0:
+            scan_header(self)
+        bodies = document.grammar.every(name, document.octets, self._start, self._header_stop)
+        return [parse_often(name, body) for body in bodies]
 
     @property
     def content_type(self) -> ContentType:

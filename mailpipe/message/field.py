@@ -13,11 +13,10 @@ import re
 
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
-from mailpipe.fields import Text, unstructured
-from mailpipe.fields.registry import REMEMBERED, read, read_often
 from mailpipe.fields.rendering import render
 from mailpipe.fields.value import FieldValue
-from mailpipe.parser.grammar import FIELD_START
+from mailpipe.message.lines import Lines
+from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR
 from mailpipe.wire.folding import body_of, fold
 
 _PLAIN = re.compile(r"[!-<>-~](?:[!-<>-~]| (?! ))*(?<! )|[!-<>-~]", re.ASCII)
@@ -25,22 +24,31 @@ _NAME = re.compile(r"[!-9;-~]{1,900}")
 
 
 class Field:
-    """One field, received or composed. Frozen.
+    """One field, received or composed. Frozen."""
 
-    Attributes:
-        raw: octets with folds and the final line end.
-        offset: octets from the beginning of the parsed source, None when composed.
-    """
+    __slots__ = ("_lines", "_place")
 
-    __slots__ = ("_value", "offset", "raw")
-
-    raw: bytes
-    offset: int | None
+    _lines: Lines  # what it has in common with the others of its block
+    _place: int  # among them
 
     def __init__(self, raw: bytes, offset: int | None = None) -> None:
-        self.raw = raw
-        self.offset = offset
-        self._value: FieldValue | None = None
+        """One field by itself.
+
+        Args:
+            raw: octets with folds and the final line end.
+            offset: octets from the beginning of the parsed source, None when composed.
+        """
+        self._lines, self._place = Lines(LF_GRAMMAR, None, [raw], offset), 0
+
+    @property
+    def raw(self) -> bytes:
+        """Its octets, with folds and the final line end."""
+        return self._lines.raws[self._place]
+
+    @property
+    def offset(self) -> int | None:
+        """Octets from the beginning of the parsed source, None when composed."""
+        return self._lines.offset_of(self._place)
 
     @classmethod
     def compose(cls, name: str, value: "str | bytes | FieldValue", line_end: bytes = b"\r\n") -> "Field":
@@ -73,8 +81,7 @@ class Field:
     @property
     def name(self) -> str:
         """The name as written; "" for a line without a colon."""
-        name, colon, _ = self.raw.partition(b":")
-        return name.rstrip(b" \t").decode("utf-8", "surrogateescape") if colon else ""
+        return self._lines.items[self._place][0]
 
     @property
     def is_field(self) -> bool:
@@ -94,20 +101,12 @@ class Field:
     @property
     def text(self) -> str:
         """The body as text, encoded words decoded (RFC 2047), octets above 127 as UTF-8 or as detected."""
-        value = self._value
-        if value.__class__ is Text:
-            return value.text
-        _, colon, body = self.raw.partition(b":")
-        return unstructured.read(body if colon else self.raw)
+        return self._lines.text(self._place)
 
     @property
     def value(self) -> FieldValue:
         """The typed value; made at the first question, then kept."""
-        value = self._value
-        if value is None:
-            raw = self.raw
-            value = self._value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)
-        return value
+        return self._lines.value(self._place)
 
     @property
     def defects(self) -> tuple[Defect, ...]:
@@ -153,13 +152,11 @@ class Field:
 _new = object.__new__
 
 
-def fields_of(raws: list[bytes], offset: int | None) -> list[Field]:
-    """Fields that follow each other, the first at an offset; None where they were composed."""
+def fields_of(lines: Lines) -> list[Field]:
+    """A field for each line of a block."""
     made = []
-    for raw in raws:
+    for place in range(len(lines)):
         field = _new(Field)  # a call of the constructor would double the cost of the loop
-        field.raw, field.offset, field._value = raw, offset, None
+        field._lines, field._place = lines, place
         made.append(field)
-        if offset is not None:
-            offset += len(raw)
     return made

@@ -110,8 +110,7 @@ class Message(Entity):
     @property
     def received(self) -> tuple[Received, ...]:
         """The trace fields (RFC 5321 section 4.4), newest first."""
-        values = (field.value for field in self.header.all("received"))
-        return tuple(value for value in values if isinstance(value, Received))
+        return tuple([value for value in self.values_of("received") if isinstance(value, Received)])
 
     # -- body
 

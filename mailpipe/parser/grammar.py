@@ -17,8 +17,9 @@ from dataclasses import dataclass
 
 Buffer = bytes | mmap.mmap
 _Find = Callable[..., re.Match[bytes] | None]
-Finder = tuple[bytes, _Find, _Find]
-"""Both cases of a name's first octet, what searches for its field behind a line end, what matches it at a place."""
+Finder = tuple[bytes, _Find, _Find, Callable[..., list[bytes]]]
+"""Both cases of a name's first octet; what searches for its field behind a line end, what matches it at a place, what
+finds every body of it behind a line end."""
 
 FIELD_START = re.compile(rb"[!-9;-~]++[ \t]*+:")
 """What every field begins with (RFC 5322 sections 2.2 and 4.5.8)."""
@@ -61,7 +62,8 @@ class Grammar:
                     cases[place] = b"[%b%b]" % (one.upper(), one.lower())
             end = self.line_end
             field = b"".join(cases) + rb"[ \t]*+:([^%b]*+(?>(?:%b[ \t][^%b]*+)*))" % (end, end, end)
-            found = octets[:1].upper() + octets[:1].lower(), re.compile(end + field).search, re.compile(field).match
+            behind = re.compile(end + field)
+            found = octets[:1].upper() + octets[:1].lower(), behind.search, re.compile(field).match, behind.findall
             if len(self.finders) < 1000:
                 self.finders[name] = found
         return found
@@ -75,10 +77,17 @@ class Grammar:
             start: where it begins.
             bound: where it ends.
         """
-        first, search, match = self.finders.get(name) or self.finder(name)
+        first, search, match, _ = self.finders.get(name) or self.finder(name)
         if start < bound and octets[start] in first and (found := match(octets, start, bound)):
             return found
         return search(octets, start, bound)
+
+    def every(self, name: str, octets: Buffer, start: int, bound: int) -> list[bytes]:
+        """The bodies of every field of a name in a header block, folds and all, in order; arguments as for `find`."""
+        first, _, match, findall = self.finders.get(name) or self.finder(name)
+        if start < bound and octets[start] in first and (found := match(octets, start, bound)):
+            return [found[1], *findall(octets, found.end(), bound)]
+        return findall(octets, start, bound)
 
     def begins_empty(self, octets: bytes) -> bool:
         """Whether a line of which these are the first two octets is empty."""

@@ -1,0 +1,191 @@
+r"""What the fields of a header have in common: names and texts, read for all of them at once, and their values
+(RFC 5322 section 2.2).
+
+    names_and_texts(b"Subject: a\n b\nTo: x\n", 1000)      # [("Subject", "a b"), ("To", "x")], True
+    lines = Lines(LF_GRAMMAR, block, start=0)               # shared by the fields that are cut from one block
+    lines.raws[3], lines.items[3], lines.offset_of(3)
+
+Never here: looking up by name.
+"""
+
+import re
+import sys
+from itertools import accumulate
+
+from mailpipe.fields import Text, unstructured
+from mailpipe.fields.registry import REMEMBERED, read, read_often, read_text
+from mailpipe.fields.value import FieldValue
+from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
+
+_FOLD = re.compile(r"\n(?=[ \t])")  # a literal first, so that the search is a memchr
+# Behind the unfolding, where every line is a field.
+_ITEM = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*[^ \t\n]|)", re.MULTILINE)
+
+Item = tuple[str, str | None]
+"""A field's name as written and its text; None where the text takes a look at its charset or its encoded words."""
+
+
+def names_and_texts(block: bytes, most: int) -> tuple[list[Item], bool] | None:
+    """The name and the text of every field of a block whose lines end with LF or CRLF.
+
+    Args:
+        block: the fields, each with its line end.
+        most: fields at most.
+
+    Returns:
+        One item for each field, in order, and whether each has its text. None where a line belongs to no field, where a
+        CR stands alone, or where there are more fields: then each has to be looked at by itself.
+    """
+    try:
+        text, is_ascii = block.decode("ascii"), True
+    except UnicodeDecodeError:
+        text, is_ascii = block.decode("utf-8", "surrogateescape"), False
+    if "\r" in text:
+        if text.count("\r") != text.count("\r\n"):
+            return None
+        text = text.replace("\r", "")
+    text = _FOLD.sub("", text)
+    found: list[Item] = _ITEM.findall(text)
+    if len(found) != text.count("\n") + (text[-1:] not in ("", "\n")) or len(found) > most:
+        return None
+    # a single sign is found by memchr, two of them are not
+    if is_ascii and ("?" not in text or "=?" not in text) and "\x1b" not in text:
+        return found, True
+    plain = [
+        (name, body if body.isascii() and "=?" not in body and "\x1b" not in body else None)  # type: ignore[union-attr,operator]
+        for name, body in found
+    ]
+    return plain, False
+
+
+class Lines:
+    """The lines of one block: fields, and lines that are none. Cut and read when somebody asks.
+
+    Attributes:
+        start: the first one's offset in what was parsed, None where they were composed.
+        is_complete: whether each has its text, from when they were read.
+    """
+
+    __slots__ = (
+        "_block", "_grammar", "_is_clean", "_items", "_keys", "_most", "_offsets", "_raws", "_values", "is_complete",
+        "start",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        block: bytes | None,
+        raws: list[bytes] | None = None,
+        start: int | None = None,
+        most: int = sys.maxsize,
+    ) -> None:
+        """Lines of a block, or lines that were cut before; one of the two is given.
+
+        Args:
+            grammar: of their line ends.
+            block: all of them.
+            raws: each with its folds and line end.
+            start: the first one's offset in what was parsed, None where they were composed.
+            most: lines that a block is cut into at most.
+        """
+        self._grammar, self._block, self._raws, self.start, self._most = grammar, block, raws, start, most
+        self.is_complete = False
+        self._items: list[Item] | None = None
+        self._keys: list[str] | None = None
+        self._values: list[FieldValue | None] | None = None
+        self._is_clean: bool | None = None
+        self._offsets: list[int] | None = None
+
+    @property
+    def raws(self) -> list[bytes]:
+        """Each with its folds and line end."""
+        raws = self._raws
+        if raws is None:
+            assert self._block is not None
+            raws = self._grammar.cut(self._block)
+            if len(raws) > self._most:  # LIMIT: a million fields of three octets; the rest stays one raw field
+                raws[self._most :] = [b"".join(raws[self._most :])]
+            self._raws = raws
+        return raws
+
+    @property
+    def items(self) -> list[Item]:
+        """Name and text of each."""
+        items = self._items
+        return items if items is not None else self._read()
+
+    def _read(self) -> list[Item]:
+        raws = self._raws
+        if self._grammar is LF_GRAMMAR and (raws is None or len(raws) > 1):
+            block = self._block if self._block is not None else b"".join(raws or ())
+            found = names_and_texts(block, self._most)
+            if found is not None and (raws is None or len(found[0]) == len(raws)):
+                self._items, self.is_complete = found
+                self._is_clean = True
+                return self._items
+        items: list[Item] = [(name_of(raw), None) for raw in self.raws]
+        self._items = items
+        return items
+
+    @property
+    def keys(self) -> list[str]:
+        """The name of each in lower case, "" for a line without a colon."""
+        if self._keys is None:
+            names = [name for name, _ in self.items]
+            keys = "\n".join(names).lower().split("\n")  # one call for all
+            self._keys = keys if len(keys) == len(names) else [name.lower() for name in names]
+        return self._keys
+
+    def __len__(self) -> int:
+        return len(self.items if self._raws is None else self._raws)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every line belongs to a field."""
+        if self._is_clean is None:
+            self._is_clean = all(map(FIELD_START.match, self.raws))
+        return self._is_clean
+
+    def value(self, place: int) -> FieldValue:
+        """The typed value of one; made at the first question, then kept."""
+        values = self._values
+        if values is None:
+            values = self._values = [None] * len(self)
+        value = values[place]
+        if value is None:
+            name, text = (self._items or self.items)[place]
+            if text is not None:
+                value = read_text(name, text)
+            else:
+                raw = self.raws[place]
+                value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)
+            values[place] = value
+        return value
+
+    def text(self, place: int) -> str:
+        """The text of one."""
+        text = (self._items or self.items)[place][1]
+        if text is None:
+            value = None if self._values is None else self._values[place]
+            text = value.text if isinstance(value, Text) else text_of(self.raws[place])
+        return text
+
+    def offset_of(self, place: int) -> int | None:
+        """Where a line begins in what was parsed."""
+        if self.start is None or place == 0:
+            return self.start
+        if self._offsets is None:
+            self._offsets = list(accumulate(map(len, self.raws), initial=self.start))
+        return self._offsets[place]
+
+
+def name_of(raw: bytes) -> str:
+    """The name of a raw field as written; "" for a line without a colon."""
+    name, colon, _ = raw.partition(b":")
+    return name.rstrip(b" \t").decode("utf-8", "surrogateescape") if colon else ""
+
+
+def text_of(raw: bytes) -> str:
+    """The text of a raw field; of the whole of a line without a colon."""
+    _, colon, body = raw.partition(b":")
+    return unstructured.read(body if colon else raw)
