@@ -25,6 +25,7 @@ _SOFT_BARE_CR = re.compile(rb"=[ \t]*+\r(?!\n)")
 # A CR that stands alone or has a blank before it: a literal first character, so that the search is a memchr.
 _ODD_CR = re.compile(rb"\r(?:(?!\n)|(?<=[ \t]\r))")
 _BARE_CR_BEHIND_SIGN = re.compile(rb"\r(?!\n)(?<=[= \t]\r)")
+_BLANK_BEFORE_LF = re.compile(rb"\n(?<=[ \t]\n)")
 _BLANK_BEFORE_CRLF = re.compile(rb"\r(?=\n)(?<=[ \t]\r)")
 _SOFT = re.compile(rb"=[ \t]*+(?:\r|\n|\Z)")
 _SOFT_BLANKS = re.compile(rb"=[ \t]++\n")
@@ -56,7 +57,7 @@ def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) ->
                 encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
             if _BLANK_BEFORE_CRLF.search(encoded):
                 encoded = b"\r\n".join([line.rstrip(b" \t") for line in encoded.split(b"\r\n")])
-    elif encoded.find(b" \n") >= 0 or (0x09 in encoded and encoded.find(b"\t\n") >= 0):
+    elif _BLANK_BEFORE_LF.search(encoded):
         encoded = b"\n".join([line.rstrip(b" \t") for line in encoded.split(b"\n")])
     if encoded[-1:] in (b" ", b"\t"):
         encoded = encoded.rstrip(b" \t")

@@ -25,8 +25,10 @@ from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.wire.lexer import COMMENT, SPECIAL, Token, tokens, unescape
 
 _W = r"[ \t\r\n]*+"
+_QUOTED = r"\"([^\"\\\r\n]*+(?>(?:\\[ -~][^\"\\\r\n]*+)*))\""
+_PHRASE = r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~ .-]*+)"
 _ORDINARY = re.compile(
-    rf"{_W}(?:(?:\"([^\"\\\r\n]*+)\"|([A-Za-z0-9!#$%&'*+/=?^_`{{|}}~ .-]*+)){_W}<({DOT_ATOM}@{DOT_ATOM})>"
+    rf"{_W}(?:(?:{_QUOTED}|{_PHRASE}){_W}<({DOT_ATOM}@{DOT_ATOM})>"
     rf"|({DOT_ATOM}@{DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
 )
 
@@ -182,27 +184,39 @@ def of_text(text: str, body: bytes | None = None) -> AddressList:
         text: the body.
         body: its octets, where they are at hand.
     """
+    members = _ordinary(text)
+    if members is None:
+        return _parse_any(text.encode("ascii") if body is None else body)
+    return _make_list(tuple(members), ())
+
+
+def _ordinary(text: str) -> list[Mailbox | Group] | None:
+    """The mailboxes of a list in which each is written as most are; None where one is not."""
     members: list[Mailbox | Group] = []
     position, length = 0, len(text.rstrip())
     match = _ORDINARY.match
     while position < length:
         found = match(text, position)
         if found is None:
-            return _parse_any(text.encode("ascii") if body is None else body)
+            return None
         quoted, phrase, angle, plain, comment = found.groups()
         name = quoted or phrase or comment
         if name:
-            if not quoted and "  " in name:
+            if quoted and "\\" in quoted:
+                name = unescape(quoted)
+            elif not quoted and "  " in name:
                 name = " ".join(name.split())
             name = decode_phrase(name) if "=?" in name else name.strip()
         members.append(_make_mailbox(name or None, angle or plain))
         position = found.end()
-    return _make_list(tuple(members), ())
+    return members
 
 
 def _parse_any(body: bytes) -> AddressList:
     defects: list[Defect] = []
     text = read_text(body, defects)
+    if (members := None if text.isascii() else _ordinary(text)) is not None:  # names above ASCII in quotation marks
+        return _make_list(tuple(members), tuple(defects))
     reader = _Reader(text, len(body), defects)
     return _make_list(tuple(reader.read()), tuple(reader.defects))
 

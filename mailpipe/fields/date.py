@@ -42,7 +42,10 @@ ORDINARY = (
 )
 """The pattern of nearly every date, to the end of a body: day, month, year, clock and zone are its groups."""
 _ORDINARY = re.compile(ORDINARY)
-_ORDINARY_DAY = re.compile(r"[A-Z][a-z][a-z], {1,2}+(\d\d?) ([A-Z][a-z][a-z]) ([12]\d\d\d)", re.ASCII)
+_ORDINARY_DAY = re.compile(r"(?:[A-Z][a-z][a-z], {1,2}+)?(\d\d?) ([A-Z][a-z][a-z]) ([12]\d\d\d)", re.ASCII)
+# as ctime(3) writes it, and many a program behind it
+_CTIME = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+(\d\d?) (\d\d:\d\d:\d\d) ([12]\d\d\d)", re.ASCII)
+_WITHOUT_ZONE = (Defect("invalid-date", 0, "zone missing"),)
 _DAYS_SEEN: dict[str, str] = {}  # as written → as ISO 8601 has it
 _ZONES: dict[str, tuple[str, tuple[Defect, ...]]] = {}  # as written → as ISO 8601 has it, what is wrong with it
 _PIECE = re.compile(
@@ -105,13 +108,16 @@ def parse(body: bytes) -> DateTime:
         body: what follows the colon, folded or not.
     """
     text = body.decode("latin-1").strip(" \t\r\n")
-    return of_text(text) if "\n" not in text else _parse_more(text, body)
+    found = common(text)
+    return _parse_more(text, body) if found is None else _make(found[0], found[1], _ZONES[found[1]][1])
 
 
 def of_text(text: str) -> DateTime:
     """The same for a body that is unfolded and without blanks at its ends."""
     found = common(text)
-    return _parse_more(text, text.encode("latin-1")) if found is None else _make(*found, _ZONES[found[1]][1])
+    if found is None:
+        return _parse_more(text, text.encode("latin-1"))
+    return _make(found[0], found[1], _ZONES[found[1]][1])
 
 
 def _parse_more(text: str, body: bytes) -> DateTime:
@@ -121,6 +127,11 @@ def _parse_more(text: str, body: bytes) -> DateTime:
         moment = ordinary_moment(day, month, year, clock, zone)
         if moment is not None:
             return _make(moment, zone, _zone_defects(zone))
+    elif (parts := _CTIME.fullmatch(text)) is not None:
+        month, day, clock, year = parts.groups()
+        moment = ordinary_moment(day, month, year, clock, "+0000")
+        if moment is not None:
+            return _make(moment, "", _WITHOUT_ZONE)
     return _parse_any(body)
 
 

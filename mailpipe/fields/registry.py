@@ -177,7 +177,8 @@ def parse_often(name: str, body: bytes) -> FieldValue:
     """
     parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
     if parser in _UNIQUE:
-        return parser(body)
+        value = parser(body)
+        return parser(unfolded(body)) if value.defects else value  # whose places count from the unfolded body
     if len(body) > REMEMBERED:
         return parser(unfolded(body))
     return _remembered(parser, body)

@@ -26,7 +26,7 @@ from mailpipe.message import embedded
 from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
 from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
-from mailpipe.message.slice import Slice, separated, without_last_line_end
+from mailpipe.message.slice import Slice, around, separated
 from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
 
 
@@ -100,15 +100,9 @@ class Entity(Node):
         """Its own octets, header and body."""
         if self._document is not None:
             return self._document.octets[self._start : self._stop]
-        pieces = [bytes(self.header)]
-        for piece in self._layout:
-            if isinstance(piece, Slice):
-                pieces.append(bytes(piece))
-            elif isinstance(piece, bytes):
-                pieces.append(piece)
-            else:  # a part, which may be composed in turn
-                return b"".join(self.pieces())
-        return b"".join(pieces)
+        if len(self._layout) == 2 and isinstance(body := self._layout[1], Slice):  # another header before the same body
+            return b"".join((bytes(self.header), bytes(self._layout[0]), body.view))
+        return b"".join(self.pieces())
 
     def __bytes__(self) -> bytes:
         return self.raw
@@ -176,7 +170,12 @@ class Entity(Node):
         assert document is not None
         if self._header_stop < 0:
             scan_header(self)
-        found = document.grammar.find(name, document.octets, self._start, self._header_stop)
+        # what `Grammar.find` does, without the call: most questions are asked here
+        octets, start, stop, grammar = document.octets, self._start, self._header_stop, document.grammar
+        first, search, match, _ = grammar.finders.get(name) or grammar.finder(name)
+        found = match(octets, start, stop) if start < stop and octets[start] in first else None
+        if found is None:
+            found = search(octets, start, stop)
         return None if found is None else found[1]
 
     def value_of(self, name: str) -> FieldValue | None:
@@ -386,15 +385,7 @@ class Entity(Node):
             if places:
                 after = body[sum(sizes[1 : places[-1] + 1]) :]
                 before = body[: sum(sizes[1 : places[0]])]
-        before = before[: max(before.rfind(boundary), 0)]
-        closing_at = after.find(boundary + b"--")
-        if closing_at < 0:
-            after = b""
-        else:
-            line = after.find(b"\n", closing_at)
-            line = line if line >= 0 else after.find(b"\r", closing_at)
-            after = after[line + 1 :] if line >= 0 else b""
-        return without_last_line_end(before), after
+        return around(before, after, boundary)
 
     # -- content
 

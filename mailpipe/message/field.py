@@ -63,20 +63,7 @@ class Field:
         Raises:
             ComposeError: the name is no field name, or the value holds a CR, LF or NUL.
         """
-        if not _NAME.fullmatch(name):
-            raise ComposeError(f"{name!r} is no field name (RFC 5322 section 2.2)")
-        if value.__class__ is str and len(name) + len(value) <= 76 and _PLAIN.fullmatch(value):
-            # neither an encoded word nor a fold is needed, whatever the field
-            return cls(f"{name}: {value}".encode("ascii") + line_end)
-        if isinstance(value, FieldValue):
-            body = value.render() if hasattr(value, "render") else render(name, str(value))
-        elif isinstance(value, str):
-            body = render(name, value)
-        else:
-            body = bytes(value)
-        if b"\r" in body or b"\n" in body or b"\0" in body:
-            raise ComposeError(f"the value of {name!r} holds a line end or a NUL (RFC 5322 section 2.2)")
-        return cls(fold(name, body, line_end=line_end))
+        return cls(composed(name, value, line_end))
 
     @property
     def name(self) -> str:
@@ -147,6 +134,24 @@ class Field:
 
     def __repr__(self) -> str:
         return f"Field({self.raw!r})"
+
+
+def composed(name: str, value: "str | bytes | FieldValue", line_end: bytes) -> bytes:
+    """The octets of a new field; arguments and errors as for `Field.compose`."""
+    if not _NAME.fullmatch(name):
+        raise ComposeError(f"{name!r} is no field name (RFC 5322 section 2.2)")
+    if value.__class__ is str and len(name) + len(value) <= 76 and _PLAIN.fullmatch(value):
+        # neither an encoded word nor a fold is needed, whatever the field
+        return b"%b: %b%b" % (name.encode("ascii"), value.encode("ascii"), line_end)
+    if isinstance(value, FieldValue):
+        body = value.render() if hasattr(value, "render") else render(name, str(value))
+    elif isinstance(value, str):
+        body = render(name, value)
+    else:
+        body = bytes(value)
+    if b"\r" in body or b"\n" in body or b"\0" in body:
+        raise ComposeError(f"the value of {name!r} holds a line end or a NUL (RFC 5322 section 2.2)")
+    return fold(name, body, line_end=line_end)
 
 
 _new = object.__new__

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from mailpipe.errors import FieldError
 from mailpipe.fields.value import FieldValue
-from mailpipe.message.field import Field, fields_of
+from mailpipe.message.field import Field, composed, fields_of
 from mailpipe.message.lines import Lines
 from mailpipe.parser.grammar import CR_GRAMMAR, FIELD_START, LF_GRAMMAR, Buffer, Grammar
 from mailpipe.wire.folding import unfolded
@@ -67,7 +67,8 @@ class Header:
     def _received(cls, octets: Buffer, begin: int, end: int, grammar: Grammar, limit: int) -> "Header":
         """A header that is a span of what was parsed."""
         header, prefix = cls.__new__(cls), b""
-        if octets[begin : begin + 5] == b"From " or octets[begin : begin + 6] == b">From ":
+        head = octets[begin : begin + 6]
+        if head[:1] in (b"F", b">") and (head[:5] == b"From " or head == b">From "):
             # an mbox separator (RFC 4155) is no field, but it is kept
             line = octets.find(grammar.line_end, begin, end) + 1 or end
             prefix, begin = octets[begin:line], line
@@ -262,14 +263,14 @@ class Header:
         Raises:
             ComposeError: see `Field.compose`.
         """
-        made = Field.compose(name, value, self.line_end).raw
-        if self._lines is None:
-            octets, grammar = self._octets, self._grammar
-            assert octets is not None
+        made = composed(name, value, self.line_end)
+        octets = self._octets
+        if octets is not None:
+            grammar = self._grammar
             found = grammar.find(name, octets, self._begin, self._end)
             if found is not None and grammar.finder(name)[1](octets, found.end(), self._end) is None:
                 start, stop = self._extent(found)
-                return self._of_block(octets[self._begin : start] + made + octets[stop : self._end])
+                return self._of_block(b"".join((octets[self._begin : start], made, octets[stop : self._end])))
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
         if not places:
@@ -285,7 +286,7 @@ class Header:
         Raises:
             ComposeError: see `Field.compose`.
         """
-        made = Field.compose(name, value, self.line_end).raw
+        made = composed(name, value, self.line_end)
         raws = list(self._cut())
         if first:
             raws.insert(0, made)

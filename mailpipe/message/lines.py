@@ -1,5 +1,4 @@
-r"""What the fields of a header have in common: names and texts, read for all of them at once, and their values
-(RFC 5322 section 2.2).
+r"""The lines of a header (RFC 5322 section 2.2): names and texts read for all of them at once, and their values.
 
     names_and_texts(b"Subject: a\n b\nTo: x\n", 1000)      # [("Subject", "a b"), ("To", "x")], True
     lines = Lines(LF_GRAMMAR, block, start=0)               # shared by the fields that are cut from one block

@@ -19,6 +19,11 @@ class Slice:
     def __init__(self, document: Document, start: int, stop: int) -> None:
         self.document, self.start, self.stop = document, start, stop
 
+    @property
+    def view(self) -> memoryview:
+        """The octets where they stand."""
+        return memoryview(self.document.octets)[self.start : self.stop]
+
     def __bytes__(self) -> bytes:
         return self.document.octets[self.start : self.stop]
 
@@ -43,3 +48,20 @@ def without_last_line_end(octets: bytes) -> bytes:
     if octets.endswith(b"\r\n"):
         return octets[:-2]
     return octets[:-1] if octets.endswith((b"\n", b"\r")) else octets
+
+
+def around(before: bytes, after: bytes, boundary: bytes) -> tuple[bytes, bytes]:
+    """Preamble and epilogue of a multipart (RFC 2046 section 5.1.1).
+
+    Args:
+        before: what stands before the first part, its delimiter included.
+        after: what stands behind the last part, the closing delimiter included.
+        boundary: with its two hyphens.
+    """
+    preamble = without_last_line_end(before[: max(before.rfind(boundary), 0)])
+    closing = after.find(boundary + b"--")
+    if closing < 0:
+        return preamble, b""
+    line = after.find(b"\n", closing)
+    line = line if line >= 0 else after.find(b"\r", closing)
+    return preamble, after[line + 1 :] if line >= 0 else b""

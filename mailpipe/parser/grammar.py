@@ -36,7 +36,6 @@ class Grammar:
             Content-Transfer-Encoding (group 2).
         part_mark: the same, or the end of a line and two hyphens behind it (group 3).
         first_mark: Content-Type or Content-Transfer-Encoding where a line begins.
-        odd_line: the end of a line before one that is neither a field nor folded.
         finders: for each name that has been asked for, what `finder` gives.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
@@ -47,7 +46,6 @@ class Grammar:
     mark: re.Pattern[bytes]
     part_mark: re.Pattern[bytes]
     first_mark: re.Pattern[bytes]
-    odd_line: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
     finders: dict[str, Finder]
 
@@ -110,10 +108,6 @@ class Grammar:
             raws.append(last)
         return raws
 
-    def is_clean(self, block: bytes) -> bool:
-        """Whether every line of a block belongs to a field."""
-        return not block or (FIELD_START.match(block) is not None and self.odd_line.search(block) is None)
-
     def fields_stop(self, octets: Buffer, start: int, bound: int) -> int:
         """Where the first line that belongs to no field begins."""
         while start < bound and FIELD_START.match(octets, start, bound):
@@ -138,7 +132,6 @@ def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar
         re.compile(line_end + rb"[\r\nCc](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb")"),
         re.compile(line_end + rb"[\r\nCc-](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb"|(?<=-)(-))"),
         re.compile(rb"[Cc]" + _STRUCTURE),
-        re.compile(line_end + folded + rb"|\Z|[!-9;-~]++[ \t]*+:)"),
         re.compile(line_end + folded + rb")"),
         {},
     )

@@ -40,14 +40,29 @@ def mailpipe_tasks() -> dict[str, Task]:
             entity.content_type
         return message.subject, list(message.from_), list(message.to), message.date, message.message_id
 
-    def full(octets: bytes) -> int:
+    def bodies(message: mailpipe.Message) -> int:
         count = 0
-        for _, entity in parse(octets).walk():
-            for field in entity.header:
-                field.value  # decoded text where the field has no structure, else its typed value
+        for _, entity in message.walk():
             if not entity.parts:
                 count += len(entity.text if entity.content_type.type == "text" else entity.octets)
         return count
+
+    def full(octets: bytes) -> object:
+        message = parse(octets)
+        texts = [entity.header.items() for _, entity in message.walk()]
+        addresses = message.from_, message.sender, message.reply_to, message.to, message.cc
+        return texts, addresses, message.date, message.received, bodies(message)
+
+    def texts(octets: bytes) -> object:
+        message = parse(octets)
+        return [entity.header.items() for _, entity in message.walk()], bodies(message)
+
+    def every_value(octets: bytes) -> int:
+        message = parse(octets)
+        for _, entity in message.walk():
+            for field in entity.header:
+                field.value
+        return bodies(message)
 
     def modify(octets: bytes) -> bytes:
         message = parse(octets)
@@ -55,7 +70,8 @@ def mailpipe_tasks() -> dict[str, Task]:
 
     return {
         "structure": structure, "triage": triage, "full": full, "round trip": lambda octets: bytes(parse(octets)),
-        "modify": modify, "two fields": two_fields,
+        "modify": modify, "two fields": two_fields, "texts": texts,
+        "every value": every_value,
     }  # fmt: skip
 
 
