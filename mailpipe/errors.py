@@ -180,10 +180,14 @@ class OutputError(MailpipeError):
     @classmethod
     def from_os(cls, path: str, error: OSError) -> "OutputError":
         """The same trouble with the path and the remedy in its words."""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        words = error.strerror or str(error)
-        remedy = "; free some space and run the same command again" if full else ""
-        return cls(path, f"cannot write: {words}{remedy}", is_full=full)
+        remedy = {
+            errno.ENOSPC: "; the disk is full: free some space and run the same command again",
+            errno.EDQUOT: "; the disk quota is used up: free some space and run the same command again",
+            errno.EROFS: "; mount it for writing, or use another directory",
+            errno.EACCES: "; run as a user who may write it, or change its permissions",
+        }.get(error.errno or 0, "")
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return cls(path, f"cannot write: {error.strerror or error}{remedy}", is_full=is_full)
 
 
 class MessageError(MailpipeError):

@@ -10,7 +10,9 @@ Never here: what stands in the tables.
 """
 
 import contextlib
+import errno
 import logging
+import os
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -201,7 +203,8 @@ class PostgresConnection(SharedCommits[Connection]):
         state, words = error.sqlstate or "", _words(error)
         if isinstance(error, psycopg.errors.UniqueViolation):
             return AlreadyThere(self.place, f"a message of this id is in the queue already ({words})")
-        if state == "53100":
+        # The server has a state of its own for ENOSPC only; its words about the other are the system's.
+        if state == "53100" or os.strerror(errno.EDQUOT) in words:
             return OutputError(self.place, f"the disk of the database is full: {words}", is_full=True)
         if state in ("XX001", "XX002"):
             return OutputError(self.place, f"the database is damaged: {words}; restore it from a backup")

@@ -10,7 +10,6 @@ Never here: content files, schedules, and what a result means; `decide` is the c
 """
 
 import contextlib
-import errno
 import fcntl
 import os
 import sqlite3
@@ -22,7 +21,7 @@ from typing import Any
 
 from mailpipe.durable import sync_directory
 from mailpipe.errors import ConfigError, OutputError
-from mailpipe.queue.commit import AlreadyThere, SharedCommits
+from mailpipe.queue.commit import SharedCommits
 from mailpipe.queue.entry import Entry, Recipient, RecipientState
 from mailpipe.queue.interface import Contents, QueueStore
 from mailpipe.queue.owner import Owner, is_alive, sweep
@@ -36,6 +35,7 @@ from mailpipe.queue.rows import (
     recipient_values,
 )
 from mailpipe.queue.spool import Spool
+from mailpipe.queue.sqlite_trouble import trouble
 
 _BUSY_SECONDS = 60.0
 
@@ -133,7 +133,7 @@ class Store(SharedCommits[sqlite3.Connection]):
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()
-            raise self._trouble(error) from error
+            raise trouble(self.path, error) from error
         except OSError as error:
             raise OutputError.from_os(str(self.path), error) from error
         except ConfigError:
@@ -162,26 +162,13 @@ class Store(SharedCommits[sqlite3.Connection]):
                 with contextlib.suppress(sqlite3.Error):
                     connection.close()
 
-    def _trouble(self, error: sqlite3.Error) -> OutputError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if isinstance(error, sqlite3.IntegrityError):
-            return AlreadyThere(str(self.path), f"a message of this id is in the queue already ({error})")
-        if code == sqlite3.SQLITE_FULL:
-            return OutputError.from_os(str(self.path), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            remedy = "`mailpipe queue doctor --rebuild` makes a new one from the content files"
-            return OutputError(str(self.path), f"the database is damaged: {error}; {remedy}")
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return OutputError(str(self.path), "another process kept the queue busy for too long; try again")
-        return OutputError(str(self.path), f"cannot read or write the queue: {error}")
-
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
                 yield self._open()
             except sqlite3.Error as error:
-                raise self._trouble(error) from error
+                raise trouble(self.path, error) from error
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
