@@ -1,4 +1,4 @@
-"""What a person does to messages in the queue, and the one place where a decision is told and recorded.
+"""What a person does to messages in the queue.
 
     queue.hold(identifier), queue.release(identifier), queue.requeue(identifier), queue.remove(identifier)
     queue.bounce(identifier)                        # given up, and its sender told
@@ -7,57 +7,19 @@
 Never here: arrivals, leases and attempts, which are the other half of `Queue`.
 """
 
-import hashlib
-import logging
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from random import Random
-from typing import IO, Any, Literal
 
-from mailpipe.errors import InputError, OutputError
-from mailpipe.queue.entry import Entry, Handover, Recipient, RecipientFate, RecipientResult, RecipientState
-from mailpipe.queue.interface import Contents, QueueStore
-from mailpipe.queue.notice import Reporter, Told, identifier_for, notices
-from mailpipe.queue.policy import Policy
-from mailpipe.queue.schedule import Schedule
-from mailpipe.smtp.envelope import Envelope, ForwardPath
+from mailpipe.errors import InputError
+from mailpipe.queue.entry import Entry, Recipient, RecipientFate, RecipientState
+from mailpipe.queue.telling import Telling
 from mailpipe.status import EnhancedStatus
 
-_log = logging.getLogger(__name__)
 _RETURNED = "returned by hand"
 
 
-class _Passing:
-    """The octets of a message that is not kept."""
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def exists(self) -> bool:
-        return True
-
-    def open(self, mode: Literal["rb"]) -> IO[bytes]:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asks for it closes it
-        file.write(self._octets)
-        file.seek(0)
-        return file
-
-
-class ByHand:
-    """The half of `Queue` that changes messages which are in it.
-
-    Attributes:
-        schedule: when a recipient is tried again.
-    """
-
-    schedule: Schedule
-    _policy: Policy
-    _reporter: Reporter | None
-    _store: QueueStore
-    _spool: Contents
-    _clock: Callable[[], float]
-    put: Callable[..., Any]
+class ByHand(Telling):
+    """The half of `Queue` that changes messages which are in it."""
 
     def show(self, identifier: str) -> Entry:
         """One message.
@@ -196,87 +158,3 @@ class ByHand:
 
         for identifier in self._known(identifiers):
             self._store.change(identifier, decide, self._clock())
-
-    def report(
-        self, octets: bytes, envelope: Envelope, results: Sequence[RecipientResult], *, origin: str, route: str = ""
-    ) -> None:
-        """Tell the sender of a message that was settled without ever being in the queue, where it sends reports.
-
-        About the same octets from the same origin a report is sent once.
-
-        Args:
-            octets: the message.
-            envelope: from whom, to whom; the forward-paths are those of the results.
-            results: delivered or failed.
-            origin, route: see `Queue.put`.
-
-        Raises:
-            OutputError: a report of a failure could not be queued.
-        """
-        if self._reporter is None or not results or not envelope.reverse_path:
-            return
-        now, digest = self._clock(), hashlib.sha256(octets).hexdigest()
-        fresh = tuple(Recipient(number, one.recipient, changed=now) for number, one in enumerate(results))
-        before = Entry(
-            identifier_for(f"{origin} {digest} {envelope}", 0), envelope.with_forward_paths(), fresh, origin, route,
-            now, 0.0, len(octets), digest, _Passing(octets),
-        )  # fmt: skip
-        states = (RecipientState(one.fate) for one in results)
-        ended = (
-            replace(recipient, state=state, attempts=1, status=one.status, diagnostic=one.diagnostic)
-            for recipient, state, one in zip(fresh, states, results, strict=True)
-        )
-        handovers = {one.recipient: one.handover for one in results}
-        self._tell(before, before.with_recipients(*ended), now, handovers)
-
-    @property
-    def reports(self) -> bool:
-        """Whether senders are told what becomes of their mail."""
-        return self._reporter is not None
-
-    # -- telling and recording --------------------------------------------------------------------------------------
-
-    def _move(
-        self, identifier: str, decide: Callable[[Entry, Policy], Entry], now: float,
-        handovers: Mapping[ForwardPath, Handover] | None = None,
-    ) -> Entry | None:
-        """Tell whom it concerns, then record; None where there is no such message any more."""
-        if self._reporter is not None and (current := self._store.get(identifier)) is not None:
-            # What is told does not depend on chance, and chance is to be drawn once.
-            self._tell(current, decide(current, replace(self._policy, chance=Random(0))), now, handovers or {})
-        after = self._store.change(identifier, lambda current: decide(current, self._policy), now)
-        if after is not None and all(one.state is RecipientState.DELIVERED for one in after.recipients):
-            self._remove_content(identifier)
-        return after
-
-    def _tell(self, before: Entry, after: Entry, now: float, handovers: Mapping[ForwardPath, Handover]) -> None:
-        """Queue the reports about what is going to be recorded; each once, however often it is tried to record."""
-        assert self._reporter is not None
-        schedule, nobody = self.schedule, ForwardPath("")
-        to_whom = {
-            one.position: handovers.get(one.forward_path or nobody, Handover.RELAYED) for one in after.recipients
-        }
-        for notice in notices(
-            before, after, now, warn_after=schedule.warn_after, expire=schedule.expire, handovers=to_whom
-        ):
-            try:
-                letter = self._reporter(notice)
-            except Exception:  # noqa: BLE001 - a report that cannot be written must not have the message sent again and again
-                _log.exception("no report could be written about %s (%s)", before.id, notice.told)
-                continue
-            if letter is None:
-                continue
-            origin = f"report on {before.id}: {notice.told}"
-            try:
-                self.put(letter.octets, letter.envelope, origin=origin, route=before.route, name=notice.name)
-            except OutputError as error:
-                if notice.told is Told.FAILED:
-                    raise  # the failure is not recorded before its report is safe
-                _log.warning("the report on %s (%s) could not be queued: %s", before.id, notice.told, error)
-
-    def _remove_content(self, identifier: str) -> None:
-        try:
-            self._spool.remove(identifier)
-        except OutputError as error:
-            # The message is settled, that is what counts; doctor() finds the file and knows its id.
-            _log.warning("a settled message's content stays on disk: %s", error)

@@ -29,11 +29,18 @@ class AlreadyThere(OutputError):
     """A message of this id is recorded already; the one that was to be added is not, and the other is untouched."""
 
 
-class _Arrival:
-    """One message that waits for a shared commit."""
+class Arrival:
+    """One message that waits for a shared commit.
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry, self.is_done = entry, False
+    Attributes:
+        entry: the message.
+        marks: ids that are to be known as gone from then on.
+        is_done: it was committed, or was not.
+        error: why it was not.
+    """
+
+    def __init__(self, entry: Entry, marks: Sequence[str] = ()) -> None:
+        self.entry, self.marks, self.is_done = entry, marks, False
         self.error: OutputError | None = None
 
 
@@ -48,7 +55,7 @@ class SharedCommits(ABC, Generic[ConnectionT]):
         self.place = place
         self._lock = threading.RLock()
         self._arriving = threading.Lock()  # taken after _lock where both are
-        self._arrivals: list[_Arrival] = []
+        self._arrivals: list[Arrival] = []
         _stores.add(self)
 
     @abstractmethod
@@ -63,21 +70,21 @@ class SharedCommits(ABC, Generic[ConnectionT]):
     def _writing(self) -> AbstractContextManager[ConnectionT]: ...
 
     @abstractmethod
-    def _insert(self, connection: ConnectionT, entry: Entry) -> None: ...
+    def _insert(self, connection: ConnectionT, entry: Entry, marks: Sequence[str] = ()) -> None: ...
 
-    def _disown(self, entries: Sequence[Entry]) -> None:
+    def _disown(self, arrivals: Sequence[Arrival]) -> None:
         """A commit that failed may have reached the disk; what was not promised must not stay."""
-        for entry in entries:
+        for arrival in arrivals:
             with contextlib.suppress(OutputError):
-                self.forget(entry.id, entry.created)
+                self.forget(arrival.entry.id, arrival.entry.created)
 
-    def add(self, entry: Entry) -> None:
-        """Record a message; durable when it returns.
+    def add(self, entry: Entry, marks: Sequence[str] = ()) -> None:
+        """Record a message, and with it ids to be known as gone; durable when it returns.
 
         Raises:
             OutputError: it could not be recorded, and is not.
         """
-        arrival = _Arrival(entry)
+        arrival = Arrival(entry, marks)
         with self._arriving:
             self._arrivals.append(arrival)
         try:
@@ -99,24 +106,24 @@ class SharedCommits(ABC, Generic[ConnectionT]):
         try:
             with self._writing() as connection:
                 for arrival in arrivals:
-                    self._insert(connection, arrival.entry)
+                    self._insert(connection, arrival.entry, arrival.marks)
             is_committed = True
         except OutputError as trouble:
             # Then forgetting the id would take the other message away.
             error, is_rolled_back = trouble, isinstance(trouble, AlreadyThere)
         finally:
             if not is_committed and not is_rolled_back:
-                self._disown([arrival.entry for arrival in arrivals])
+                self._disown(arrivals)
             for arrival in arrivals:
                 arrival.error = None if is_committed else error
                 arrival.is_done = True
 
-    def _withdraw(self, arrival: _Arrival) -> None:
+    def _withdraw(self, arrival: Arrival) -> None:
         with self._lock, self._arriving:
             if arrival in self._arrivals:
                 self._arrivals.remove(arrival)
                 return
-        self._disown([arrival.entry])
+        self._disown([arrival])
 
 
 # Two processes on one connection would spoil each other's work; each side opens its own after a fork.

@@ -9,7 +9,7 @@ holder only, `change` is all or nothing.
 Never here: how either is done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -147,8 +147,8 @@ class QueueStore(Protocol):
         """Close the connection; the next use opens it again."""
         ...
 
-    def add(self, entry: Entry) -> None:
-        """Record a message; durable when it returns.
+    def add(self, entry: Entry, marks: Sequence[str] = ()) -> None:
+        """Record a message, and with it ids to be known as gone; durable when it returns.
 
         Raises:
             OutputError: it could not be recorded, and is not.
@@ -163,11 +163,21 @@ class QueueStore(Protocol):
         """
         ...
 
-    def change(self, identifier: str, decide: Callable[[Entry], Entry | None], now: float) -> Entry | None:
-        """Read a message, let `decide` make another of it, and write that; all or nothing.
+    def change(
+        self, identifier: str, decide: Callable[[Entry], Entry | None], now: float, arrivals: Sequence[Entry] = ()
+    ) -> Entry | None:
+        """Read a message, let `decide` make another of it, and write that and the arrivals; all or nothing.
 
         Raises:
             OutputError: the database cannot be written; nothing was changed.
+        """
+        ...
+
+    def has_come(self, identifier: str) -> bool | None:
+        """Whether an arrival of a `change` that raised was recorded after all.
+
+        Returns:
+            True: it was; False: it was not, and will not be; None: nobody can say now.
         """
         ...
 

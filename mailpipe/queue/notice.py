@@ -2,10 +2,8 @@
 
     for notice in notices(before, after, warn_after=4 * 3600):
         letter = reporter(notice)               # a Letter, or None where nothing is to be said
-        queue.put(letter.octets, letter.envelope, origin=..., name=notice.name)
 
-A notice is known by a name that follows from the message, what is told, and the recipients: whoever comes to the same
-notice again after a crash finds it told.
+That each is told once is the work of `telling`: a report is recorded with the change that it tells of.
 
 Never here: the words of a report, and the queue that it goes into.
 """
@@ -52,9 +50,9 @@ class Notice:
     @property
     def name(self) -> str:
         """The same for the same message, life (see `Queue.requeue`), kind and recipients."""
-        positions = ",".join(str(one.position) for one in self.recipients)
+        whom = ",".join(f"{one.position} {one.address}" for one in self.recipients)
         # repr, for a moment as it was stored; a requeued message has a new one and is reported anew
-        return f"{self.entry.id} {self.entry.since!r} {self.told.value} {positions}"
+        return f"{self.entry.id} {self.entry.since!r} {self.told.value} {whom}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +72,9 @@ Reporter = Callable[[Notice], Letter | None]
 """Writes the report of a notice; None where nobody is to be told after all."""
 
 
-def identifier_for(name: str, number: int) -> str:
-    """The id of a message that is put in under a name; it says nothing about its arrival.
-
-    Args:
-        name: what it is known by.
-        number: 0, and more where the ids before were used up by failures.
-    """
-    digest = int.from_bytes(hashlib.sha256(f"{number} {name}".encode("utf-8", "surrogateescape")).digest(), "big")
+def identifier_for(name: str) -> str:
+    """The id that stands for a name; it says nothing about an arrival."""
+    digest = int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest(), "big")
     return "".join(SHARDS[digest >> shift & 31] for shift in range(95, -1, -5))
 
 

@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from mailpipe.errors import OutputError
+from mailpipe.queue.commit import Arrival
 from mailpipe.queue.entry import Content, Entry, Recipient, RecipientState
 from mailpipe.queue.postgres_connection import Connection, PostgresConnection, only_row
 from mailpipe.queue.rows import (
@@ -120,7 +121,7 @@ class PostgresStore(PostgresConnection):
 
     # -- putting in and taking out ------------------------------------------------------------------------------
 
-    def _insert(self, connection: Connection, entry: Entry) -> None:
+    def _insert(self, connection: Connection, entry: Entry, marks: Sequence[str] = ()) -> None:
         connection.execute(
             """INSERT INTO message (id, sender, origin, route, created, since, size, digest, next_try)
                VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
@@ -129,10 +130,12 @@ class PostgresStore(PostgresConnection):
         self._write_recipients(connection, entry.id, entry.recipients)
         if (piece := self._pieces.get(entry.id)) is not None:
             self._write_piece(connection, entry.id, *piece)
+        for mark in marks:
+            self._mark(connection, mark, entry.created)
 
-    def _disown(self, entries: Sequence[Entry]) -> None:
+    def _disown(self, arrivals: Sequence[Arrival]) -> None:
         with self._lock:
-            self._unpromised |= {entry.id: entry.created for entry in entries}
+            self._unpromised |= {one.entry.id: (one.entry.created, tuple(one.marks)) for one in arrivals}
             # Where this fails, too, the next connection does it first of all.
             with contextlib.suppress(OutputError):
                 with self._writing() as connection:
@@ -140,14 +143,31 @@ class PostgresStore(PostgresConnection):
                 self._unpromised.clear()
 
     def _forget_all(self, connection: Connection) -> None:
-        for identifier, created in self._unpromised.items():
-            # A server that still commits what was thought lost holds the id; this insertion waits for it.
-            connection.execute(
-                """INSERT INTO message (id, sender, origin, route, created, since, size, digest)
-                   VALUES (%s, '', '', '', 0, 0, 0, '') ON CONFLICT (id) DO NOTHING""",
-                (identifier,),
-            )
+        for identifier, (created, marks) in self._unpromised.items():
+            if not self._is_free(connection, identifier):
+                connection.execute("DELETE FROM gone WHERE id = ANY(%s)", (list(marks),))
             self._delete(connection, identifier, created)
+
+    def has_come(self, identifier: str) -> bool | None:
+        """Whether an arrival of a `change` that raised was recorded after all; None where nobody can say now."""
+        try:
+            with self._writing() as connection:
+                if is_free := self._is_free(connection, identifier):
+                    connection.execute("DELETE FROM message WHERE id = %s", (identifier,))
+                return not is_free
+        except OutputError:
+            return None
+
+    @staticmethod
+    def _is_free(connection: Connection, identifier: str) -> bool:
+        """Whether there was no message of this id; now there is an empty one."""
+        # A server that still commits what was thought lost holds the id; this insertion waits for it.
+        made = connection.execute(
+            """INSERT INTO message (id, sender, origin, route, created, since, size, digest)
+               VALUES (%s, '', '', '', 0, 0, 0, '') ON CONFLICT (id) DO NOTHING""",
+            (identifier,),
+        )
+        return made.rowcount == 1
 
     def forget(self, identifier: str, now: float = 0.0) -> None:
         """Delete a message, also one whose commit has not been heard of, and keep its id among those that are gone.
@@ -156,7 +176,7 @@ class PostgresStore(PostgresConnection):
             OutputError: the database cannot be written; the next connection tries it again.
         """
         with self._lock:
-            self._unpromised[identifier] = now
+            self._unpromised[identifier] = (now, ())
             with self._writing() as connection:
                 self._forget_all(connection)
             self._unpromised.clear()
@@ -165,6 +185,10 @@ class PostgresStore(PostgresConnection):
         connection.execute("DELETE FROM message WHERE id = %s", (identifier,))
         if self._keeps_content:
             connection.execute("DELETE FROM content WHERE message = %s", (identifier,))
+        self._mark(connection, identifier, now)
+
+    @staticmethod
+    def _mark(connection: Connection, identifier: str, now: float) -> None:
         connection.execute(
             "INSERT INTO gone VALUES (%s, %s) ON CONFLICT (id) DO UPDATE SET at = excluded.at", (identifier, now)
         )
@@ -204,8 +228,10 @@ class PostgresStore(PostgresConnection):
                 self._write_recipients(connection, entry.id, due)
             return replace(entry.with_recipients(*due), leased=tuple(recipient.position for recipient in due))
 
-    def change(self, identifier: str, decide: Callable[[Entry], Entry | None], now: float) -> Entry | None:
-        """Read a message, let `decide` make another of it, and write that; all or nothing.
+    def change(
+        self, identifier: str, decide: Callable[[Entry], Entry | None], now: float, arrivals: Sequence[Entry] = ()
+    ) -> Entry | None:
+        """Read a message, let `decide` make another of it, and write that and the arrivals; all or nothing.
 
         A message whose recipients are all delivered, or for which `decide` gives None, is deleted and its id is kept
         among those that are gone.
@@ -224,6 +250,8 @@ class PostgresStore(PostgresConnection):
                 return None
             before = self._entries(connection, rows)[0]
             after = decide(before)
+            for arrival in arrivals:
+                self._insert(connection, arrival)
             if after is None or all(one.state is RecipientState.DELIVERED for one in after.recipients):
                 self._delete(connection, identifier, now)
                 connection.execute("DELETE FROM gone WHERE at < %s", (now - REMEMBERED,))

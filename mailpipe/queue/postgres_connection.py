@@ -101,7 +101,8 @@ class PostgresConnection(SharedCommits[Connection]):
         options: dict[str, Any] = {**_DEFAULTS, **given}
         self._conninfo = make_conninfo(**options)
         self._connection: Connection | None = None
-        self._unpromised: dict[str, float] = {}  # commits that may have happened though `add` said no
+        # commits that may have happened though `add` said no: their moment, and what was to be known as gone
+        self._unpromised: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._clock: tuple[float, float] | None = None  # the database's moment, and ours of the same instant
         with self._lock:
             self._open()

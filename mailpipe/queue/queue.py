@@ -15,14 +15,13 @@ of an attempt was lost, and never where "hold" was chosen.
 Never here: sockets, pipelines, configuration files.
 """
 
-import contextlib
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from mailpipe.errors import OutputError
 from mailpipe.queue.by_hand import ByHand
@@ -34,14 +33,12 @@ from mailpipe.queue.entry import (
     RecipientFate,
     RecipientResult,
     RecipientState,
-    forward_path_text,
-    sender_text,
 )
 from mailpipe.queue.interface import LeaseHolder
-from mailpipe.queue.notice import Reporter, identifier_for
+from mailpipe.queue.notice import Reporter
 from mailpipe.queue.policy import Policy, Reason
 from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
-from mailpipe.queue.spool import TEMPORARY, Octets, new_identifier
+from mailpipe.queue.spool import Octets
 from mailpipe.queue.store import open_store
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus
@@ -93,7 +90,6 @@ class Queue(ByHand):
         self.schedule = retry if isinstance(retry, Schedule) else Schedule.parse(retry, expire)
         self._policy = Policy(self.schedule, in_doubt == "resend", random or Random(), in_doubt == "ask")
         self._reporter = reporter
-        self._failed_ids: set[str] = set()
         self._store, self._spool = open_store(directory, database)
         self._clock, self._lease_seconds = clock or self._store.clock, lease_seconds
         self._owner: LeaseHolder | None = None
@@ -128,7 +124,6 @@ class Queue(ByHand):
         reasons: Sequence[Reason] | Mapping[str, Reason] = (),
         in_doubt: Container[str | ForwardPath] = (),
         route: str = "",
-        name: str = "",
     ) -> str:
         """Take a message over; when this returns it is on disk and synced.
 
@@ -140,8 +135,6 @@ class Queue(ByHand):
                 Recipients with a reason are tried again after the first delay, the others at once.
             in_doubt: the recipients, or their addresses, that may have been served though no final reply came.
             route: which way it goes; a name of the caller's that `lease` can ask for.
-            name: a message of this name is taken once: where it is here, or was here within a week, nothing is done.
-                Two processes must not put the same name in at the same moment.
 
         Returns:
             the id.
@@ -152,39 +145,9 @@ class Queue(ByHand):
         """
         now = self._clock()
         recipients = self._policy.arrive(envelope, reasons, in_doubt, now)
-        identifier, is_here = self._named(name) if name else (new_identifier(now), False)
-        if is_here:
-            return identifier
-        sender = envelope.with_forward_paths()
-        record: dict[str, Any] = {
-            "id": identifier, "sender": sender_text(sender), "origin": origin, "route": route, "created": now,
-            "recipients": [forward_path_text(one.forward_path) for one in recipients],
-        }
-        with self._spool.keep(identifier, octets, record) as kept:
-            try:
-                self._store.add(
-                    Entry(identifier, sender, recipients, origin, route, now, now, kept.size, kept.digest, kept.path)
-                )
-            except OutputError:
-                if name:
-                    # The store may know this id as gone from now on, though it was never here.
-                    self._failed_ids.add(identifier)
-                raise
-        return identifier
-
-    def _named(self, name: str) -> tuple[str, bool]:
-        """The id for a name, and whether a message of that name is or was here."""
-        number = 0
-        while (identifier := identifier_for(name, number)) in self._failed_ids:
-            number += 1
-        if self._store.get(identifier) or self._store.is_gone(identifier):
-            return identifier, True
-        place = self._spool.path(identifier)
-        if isinstance(place, Path) and not self._spool.is_busy(left := place.with_suffix(TEMPORARY)):
-            # What a crash in the middle of this very message has left; its place is needed again.
-            with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
-        return identifier, False
+        with self._arriving(octets, envelope, recipients, origin, route, now) as entry:
+            self._store.add(entry)
+        return entry.id
 
     # -- out --------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,11 +199,24 @@ class Store(SharedCommits[sqlite3.Connection]):
 
     # -- putting in and taking out ------------------------------------------------------------------------------
 
-    def _insert(self, connection: sqlite3.Connection, entry: Entry) -> None:
+    def _insert(self, connection: sqlite3.Connection, entry: Entry, marks: Sequence[str] = ()) -> None:
         connection.execute(
             f"INSERT INTO message ({_ARRIVAL}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", message_values(entry)
         )
         self._write_recipients(connection, entry.id, entry.recipients)
+        connection.executemany(
+            "INSERT OR REPLACE INTO gone VALUES (?, ?)", [(mark, entry.created) for mark in marks]
+        )
+
+    def has_come(self, identifier: str) -> bool | None:
+        """Whether an arrival of a `change` that raised was recorded after all; None where nobody can say now."""
+        try:
+            if self.get(identifier) is not None:
+                return True
+            self.forget(identifier)
+        except OutputError:
+            return None
+        return False
 
     def forget(self, identifier: str, now: float = 0.0) -> None:
         """Delete a message's rows, those of a failed commit too, and keep its id among those that are gone.
@@ -250,8 +263,10 @@ class Store(SharedCommits[sqlite3.Connection]):
                 self._write_recipients(connection, entry.id, due)
             return replace(entry.with_recipients(*due), leased=tuple(recipient.position for recipient in due))
 
-    def change(self, identifier: str, decide: Callable[[Entry], Entry | None], now: float) -> Entry | None:
-        """Read a message, let `decide` make another of it, and write that; all or nothing.
+    def change(
+        self, identifier: str, decide: Callable[[Entry], Entry | None], now: float, arrivals: Sequence[Entry] = ()
+    ) -> Entry | None:
+        """Read a message, let `decide` make another of it, and write that and the arrivals; all or nothing.
 
         A message whose recipients are all delivered, or for which `decide` gives None, is deleted and its id is kept
         among those that are gone: its content file may then be removed.
@@ -268,6 +283,8 @@ class Store(SharedCommits[sqlite3.Connection]):
                 return None
             before = self._entry(connection, row)
             after = decide(before)
+            for arrival in arrivals:
+                self._insert(connection, arrival)
             if after is None or all(one.state is RecipientState.DELIVERED for one in after.recipients):
                 connection.execute("DELETE FROM message WHERE id = ?", (identifier,))
                 connection.execute("INSERT OR REPLACE INTO gone VALUES (?, ?)", (identifier, now))

@@ -1,13 +1,11 @@
 """Who is told what, and that it is told once however the process ends."""
 
-import os
-import signal
+import contextlib
 
 import pytest
 
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue import Handover, Letter, RecipientFate, RecipientResult, Schedule, deliver_due
-from mailpipe.queue.notice import identifier_for
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus
 
@@ -100,79 +98,83 @@ def test_the_recipients_of_one_attempt_share_a_report(reporting, told, answering
     assert told == [("failed", ["a@x.example", "c@x.example"])]
 
 
-def test_the_report_is_safe_before_the_failure_is_recorded(reporting, answering, monkeypatch):
+@pytest.fixture
+def no_room(monkeypatch):
+    """While it lasts, the queue can record what it has and take nothing new."""
+
+    @contextlib.contextmanager
+    def full(queue):
+        def refuse(*arguments):
+            raise OutputError("queue", "the disk is full", is_full=True)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(queue._store, "_insert", refuse)
+            yield
+
+    return full
+
+
+def test_a_failure_is_not_recorded_where_its_report_is_not_safe(reporting, answering, no_room):
     queue = reporting()
     identifier = queue.put(b"", TO, origin="test")
     (entry,) = queue.lease()
-
-    def full(*arguments, **named):
-        raise OutputError("queue", "the disk is full", is_full=True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(queue._store, "add", full)
-        with pytest.raises(OutputError):
-            queue.settle(entry, answering("failed")(entry))
-    assert queue.show(identifier).recipients[0].state.value == "waiting"
+    with no_room(queue), pytest.raises(OutputError):
+        queue.settle(entry, answering("failed")(entry))
+    assert queue.show(identifier).recipients[0].state.value == "waiting" and reports_in(queue) == []
     queue.settle(entry, answering("failed")(entry))  # the same process goes on when there is room again
     assert queue.show(identifier).recipients[0].state.value == "failed" and len(reports_in(queue)) == 1
+    assert queue.doctor(deep=True) == ()
 
 
-def test_a_report_that_cannot_be_queued_does_not_send_a_delivered_message_again(reporting, answering, monkeypatch):
+def test_a_report_that_cannot_be_queued_does_not_send_a_delivered_message_again(
+    reporting, answering, no_room, caplog
+):
     queue = reporting()
     queue.put(b"", to("SUCCESS"), origin="test")
     (entry,) = queue.lease()
-
-    def full(*arguments, **named):
-        raise OutputError("queue", "the disk is full", is_full=True)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(queue._store, "add", full)
+    with no_room(queue):
         queue.settle(entry, answering("delivered")(entry))
-    assert list(queue.list()) == []
+    assert list(queue.list()) == [] and queue.doctor(deep=True) == ()
+    assert "could not be queued" in caplog.text
 
 
-@pytest.mark.parametrize("is_sent", [False, True], ids=["waiting", "sent"])
-def test_a_crash_between_report_and_record_tells_nobody_twice(
-    reporting, clock, crash, answering, monkeypatch, is_sent
-):
-    queue = reporting()
-    identifier = queue.put(b"", TO, origin="test")
+def test_a_success_that_cannot_be_told_does_not_keep_a_failure_from_being_told(reporting, answering, monkeypatch):
+    queue, tried = reporting(), []
+    both = Envelope("ann@example.org", (ForwardPath("a@x.example", ("SUCCESS",)), ForwardPath("b@x.example")))
+    identifier = queue.put(b"", both, origin="test")
     (entry,) = queue.lease()
+    real = queue._store._insert
 
-    def die(*arguments, **named):
-        raise KeyboardInterrupt
+    def narrow(connection, arrival, marks=()):
+        tried.append(arrival.origin)
+        if arrival.origin.endswith("relayed"):
+            raise OutputError("queue", "the disk is full", is_full=True)
+        real(connection, arrival, marks)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(queue._store, "change", die)
-        with pytest.raises(KeyboardInterrupt):
-            queue.settle(entry, answering("failed")(entry))
-    crash(queue)
+    monkeypatch.setattr(queue._store, "_insert", narrow)
+    queue.settle(entry, answering("failed", a="delivered")(entry))
+    assert [one.state.value for one in queue.show(identifier).recipients] == ["delivered", "failed"]
+    assert [one.origin for one in reports_in(queue)] == [f"report on {identifier}: failed"] and len(tried) > 1
+
+
+def test_what_somebody_else_did_meanwhile_is_told_as_it_is(reporting, make_queue, told, answering, monkeypatch):
     queue = reporting()
-    assert queue.show(identifier).recipients[0].state.value == "in-doubt" and len(reports_in(queue)) == 1
-    sent = []
+    both = Envelope.of("ann@example.org", "a@x.example", "b@x.example")
+    identifier = queue.put(b"", both, origin="test", in_doubt={"b@x.example"})
+    (entry,) = queue.lease()
+    other = reporting()
+    real, meddled = queue._store.change, []
 
-    def transport(entry):
-        sent.append(entry.sender.reverse_path)
-        return answering("failed" if entry.sender.reverse_path else "delivered")(entry)
+    def change(*arguments):
+        if not meddled:
+            meddled.append(other.answer(identifier, "failed", "b@x.example"))
+        return real(*arguments)
 
-    if is_sent:
-        deliver_due(queue, transport)
-        assert sent == [""]
-    clock.wait(HOUR)
-    deliver_due(queue, transport)
-    deliver_due(queue, transport)
-    assert queue.show(identifier).recipients[0].state.value == "failed"
-    assert sorted(sent) == ["", "ann@example.org"]  # one report, whichever came first
-    assert reports_in(queue) == []
-
-
-def test_what_a_crash_left_of_a_half_written_report_does_not_stand_in_its_way(queue, tmp_path):
-    identifier = identifier_for("the name", 0)
-    half = tmp_path / "queue" / "content" / identifier[-1] / f"{identifier}.part"
-    if half.parent.exists():  # a database leaves nothing behind
-        half.write_bytes(b"Subj")
-    assert queue.put(b"whole", TO, origin="test", name="the name") == identifier
-    assert queue.show(identifier).octets == b"whole" and not half.exists()
+    monkeypatch.setattr(queue._store, "change", change)
+    queue.settle(entry, answering("failed")(entry))
+    assert [one.state.value for one in queue.show(identifier).recipients] == ["failed", "failed"]
+    texts = sorted(one.octets for one in reports_in(queue))
+    assert len(texts) == 2 and told[-1] == ("failed", ["a@x.example"]) and queue.doctor(deep=True) == ()
 
 
 def test_a_warning_that_a_crash_prevented_is_given_at_the_next_attempt(reporting, told, clock, crash, answering):
@@ -245,15 +247,6 @@ def test_a_message_that_was_delivered_after_all_leaves_the_queue(reporting, told
     assert list(queue.list()) == [] and not content.exists() and told == []
 
 
-def test_a_name_is_taken_once_also_after_it_was_delivered(queue, answering):
-    first = queue.put(b"one", TO, origin="test", name="the same")
-    assert queue.put(b"two", TO, origin="test", name="the same") == first
-    assert queue.show(first).octets == b"one"
-    deliver_due(queue, answering())
-    assert queue.put(b"three", TO, origin="test", name="the same") == first and list(queue.list()) == []
-    assert queue.put(b"", TO, origin="test", name="another") != first
-
-
 def test_a_message_that_never_was_in_the_queue_is_reported_once(reporting, told):
     queue = reporting()
     results = [
@@ -268,50 +261,14 @@ def test_a_message_that_never_was_in_the_queue_is_reported_once(reporting, told)
     assert len(reports_in(queue)) == len(list(queue.list())) == 2
 
 
-POINTS = [
-    (module, name, number, when)
-    for module, name, most in (("os", "fsync", 2), ("os", "rename", 1), ("store", "add", 1), ("store", "change", 1))
-    for number in range(1, most + 1)
-    for when in ("before", "after")
-]
-
-
-@pytest.mark.parametrize(("module", "name", "number", "when"), POINTS)
-def test_a_process_that_is_killed_anywhere_leaves_one_report(
-    reporting, clock, answering, module, name, number, when
-):
+def test_it_is_reported_once_also_where_the_next_attempt_ends_otherwise(reporting, told, answering):
     queue = reporting()
-    identifier = queue.put(b"Subject: x\r\n\r\n", TO, origin="test")
-    child = os.fork()
-    if child == 0:
-        calls = []
-        owner = os if module == "os" else queue._store
-        real = getattr(owner, name)
-
-        def deadly(*arguments, **named):
-            calls.append(name)
-            if len(calls) == number and when == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
-            result = real(*arguments, **named)
-            if len(calls) == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        setattr(owner, name, deadly)
-        deliver_due(queue, answering("failed"))
-        os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    taken = []
-
-    def transport(entry):
-        if not entry.sender.reverse_path:
-            taken.append(entry.id)
-        return answering("failed" if entry.sender.reverse_path else "delivered")(entry)
-
-    queue = reporting()
-    for _ in range(4):
-        deliver_due(queue, transport)
-        clock.wait(HOUR)
-    assert queue.show(identifier).recipients[0].state.value == "failed"
-    # The child may have delivered its own report where it was not killed; then it lies here as failed.
-    assert len(taken) + len(reports_in(queue)) == 1
+    a, b, c = (ForwardPath(f"{name}@x.example") for name in "abc")
+    failed = RecipientFate.FAILED, EnhancedStatus(5, 1, 1), "550 no"
+    for paths in ((a, b), (b,), (b, c), (a, b, c)):  # a run that died before it could note what it had done
+        envelope = Envelope("ann@example.org", paths)
+        queue.report(b"Subject: x\r\n\r\n", envelope, [RecipientResult(one, *failed) for one in paths], origin="mbox:a:0")
+        deliver_due(queue, answering("delivered"))
+    assert told == [("failed", ["a@x.example", "b@x.example"]), ("failed", ["c@x.example"])]
+    queue.report(b"Subject: y\r\n\r\n", Envelope("ann@example.org", (a,)), [RecipientResult(a, *failed)], origin="mbox:a:0")
+    assert len(told) == 3

@@ -377,8 +377,8 @@ def test_a_commit_whose_answer_was_lost_is_taken_back_because_put_said_no(server
         kept = queue.put(b"before", TO, origin="before")
         store, real = queue._store, queue._store._insert
 
-        def insert_and_fall(connection, entry):
-            real(connection, entry)
+        def insert_and_fall(connection, entry, marks):
+            real(connection, entry, marks)
             connection.execute("COMMIT")  # reached the disk, and then the answer is lost
             server_of_its_own.stop("immediate")
 

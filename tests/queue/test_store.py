@@ -94,7 +94,7 @@ def test_forgetting_always_writes_so_that_a_failed_commit_cannot_come_back_from_
 
 
 def test_every_thread_of_a_shared_commit_hears_of_its_failure(queue, monkeypatch):
-    def fail(connection, entry):
+    def fail(*arguments):
         raise sqlite3.OperationalError("disk I/O error")
 
     monkeypatch.setattr(queue._store, "_insert", fail)
@@ -125,8 +125,8 @@ def test_a_second_message_of_an_id_is_refused_and_the_first_stays(queue):
 def test_an_interrupted_commit_is_no_success_for_the_others(queue, monkeypatch):
     real, calls = Store._insert, []
 
-    def interrupted(self, connection, entry):
-        real(self, connection, entry)
+    def interrupted(self, connection, entry, marks=()):
+        real(self, connection, entry, marks)
         calls.append(entry.id)
         if len(calls) == 1:
             raise KeyboardInterrupt
