@@ -11,6 +11,8 @@ only where the result of an attempt was lost.
 Never here: sockets; the transport is the caller's.
 """
 
+import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -19,6 +21,8 @@ from mailpipe.queue.entry import Entry, Recipient, RecipientFate, RecipientResul
 from mailpipe.queue.queue import Queue
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
+
+_log = logging.getLogger(__name__)
 
 Transport = Callable[[Entry], Sequence[RecipientResult]]
 """Hands one entry over and says what came of each recipient of its envelope."""
@@ -50,6 +54,9 @@ class DeliveryCounts:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         return self
 
+
+BEAT = 5.0
+"""Seconds between two signs of life of an attempt: a look at a socket or a file, and a write once in half a lease."""
 
 LOOK_AGAIN = 2.0
 """Seconds after which `deliver_forever` looks for what other processes have put in: one indexed read."""
@@ -100,17 +107,56 @@ def deliver_due(
     counts = DeliveryCounts()
     if should_stop and should_stop():
         return counts
-    for entry in queue.lease(route=route, is_attempt=not journals):
-        settled = queue.settle(entry, _attempt(queue, transport, entry, journals))
-        counts.messages += 1
-        for recipient in settled:
-            name = _COUNTED[recipient.state]
-            setattr(counts, name, getattr(counts, name) + 1)
-        if on_progress:
-            on_progress(entry, settled)
-        if should_stop and should_stop():
-            break
+    with _Heart(queue) as heart:
+        for entry in queue.lease(route=route, is_attempt=not journals):
+            heart.beat_for(entry)
+            settled = queue.settle(entry, _attempt(queue, transport, entry, journals))
+            counts.messages += 1
+            for recipient in settled:
+                name = _COUNTED[recipient.state]
+                setattr(counts, name, getattr(counts, name) + 1)
+            if on_progress:
+                on_progress(entry, settled)
+            if should_stop and should_stop():
+                break
     return counts
+
+
+class _Heart:
+    """A thread that shows others that we live while a transport takes its time over the message in hand."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._entry: Entry | None = None
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "_Heart":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def beat_for(self, entry: Entry) -> None:
+        self._entry = entry
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name="mailpipe-lease", daemon=True)
+            self._thread.start()
+
+    def _beat(self) -> None:
+        lost = ""
+        while not self._is_over.wait(BEAT):
+            entry = self._entry
+            if entry is None or entry.id == lost:
+                continue
+            try:
+                if not self._queue.stay(entry) and entry is self._entry:
+                    lost = entry.id
+                    _log.warning("%s was taken over or removed by somebody else while it is being delivered", lost)
+            except MailpipeError as error:
+                _log.warning("%s is being delivered, and others cannot be told so: %s", entry.id, error)
 
 
 def deliver_forever(

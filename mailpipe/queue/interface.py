@@ -31,6 +31,14 @@ class LeaseHolder(Protocol):
         """Whether this is still the process that made it; a fork is another process."""
         ...
 
+    def hold(self) -> None:
+        """Make sure that others see it living, before it takes anything.
+
+        Raises:
+            OutputError: that cannot be done now.
+        """
+        ...
+
     def close(self) -> None:
         """Give up the name: what it still holds may be taken over at once."""
         ...
@@ -136,7 +144,7 @@ class QueueStore(Protocol):
         ...
 
     def is_alive(self, name: str) -> bool:
-        """Whether the holder of this name may still deliver; True where only the expiry of its leases can tell."""
+        """Whether the holder of this name may still deliver."""
         ...
 
     def sweep(self) -> None:

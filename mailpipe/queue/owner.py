@@ -13,7 +13,12 @@ Never here: leases themselves; those are rows of the store.
 import contextlib
 import fcntl
 import os
+import weakref
 from pathlib import Path
+
+from mailpipe.errors import OutputError
+
+_owners: "weakref.WeakSet[Owner]" = weakref.WeakSet()
 
 
 class Owner:
@@ -21,21 +26,39 @@ class Owner:
 
     Attributes:
         name: letters and digits, never used again.
+
+    Raises:
+        OutputError: its file cannot be made.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.name, self._pid = "", 0
-        while not self.name:
-            name = os.urandom(8).hex()
-            self._path = directory / name
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            # Somebody who tidies up may have taken the file away between its making and its lock.
-            with contextlib.suppress(FileNotFoundError):
-                if self._path.stat().st_ino == os.fstat(self._descriptor).st_ino:
-                    self.name, self._pid = name, os.getpid()
-                    return
-            os.close(self._descriptor)
+        self.name, self._pid = os.urandom(8).hex(), os.getpid()
+        self._path, self._descriptor = directory / self.name, -1
+        _owners.add(self)
+        self.hold()
+
+    def hold(self) -> None:
+        """Make sure that the lock stands where others look for it.
+
+        Raises:
+            OutputError: it does not, and cannot be taken.
+        """
+        while not self._stands():
+            # Somebody who tidies up may have taken the file away, also between its making and its lock.
+            self._let_go()
+            try:
+                self._path.parent.mkdir(mode=0o700, exist_ok=True)
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                self._let_go()
+                raise OutputError.from_os(str(self._path), error) from error
+
+    def _stands(self) -> bool:
+        try:
+            return self._descriptor >= 0 and self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
+        except OSError:
+            return False
 
     @property
     def is_ours(self) -> bool:
@@ -47,8 +70,22 @@ class Owner:
         if self.is_ours:
             with contextlib.suppress(OSError):
                 self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            os.close(self._descriptor)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def _let_all_go() -> None:
+    # A fork shares the lock; one that outlives its parent would have the dead seem alive.
+    for owner in list(_owners):
+        owner._let_go()
+
+
+os.register_at_fork(after_in_child=_let_all_go)
 
 
 def is_alive(directory: Path, name: str) -> bool:

@@ -78,18 +78,21 @@ class Policy:
         """
         is_ours = current.lease == entry.lease
         assigned = _assign(entry, results)
+        leased = {one.position: one for one in entry.recipients}
         moments: dict[int, float | None] = {}
         changed = []
         for one in current.recipients:
             if one.position not in assigned or one.state is RecipientState.DELIVERED:
                 continue
             fate, status, diagnostic = assigned[one.position]
-            tried = _tried(one, status, diagnostic, now)
+            # Somebody took us for dead, and nobody has tried since: this is the word that was missing.
+            is_missed = not current.lease and self._is_cut_short(leased[one.position], one)
+            tried = _tried(replace(one, attempts=one.attempts - 1) if is_missed else one, status, diagnostic, now)
             if fate is RecipientFate.DELIVERED:
                 changed.append(replace(tried, state=RecipientState.DELIVERED))
             elif fate is RecipientFate.FAILED and one.state.is_live:
                 changed.append(replace(tried, state=RecipientState.FAILED))
-            elif is_ours and one.state.is_live:
+            elif (is_ours or is_missed) and one.state.is_live:
                 if tried.attempts not in moments:
                     # One draw for all, so that recipients that waited together go on together.
                     moments[tried.attempts] = self.schedule.next_try(tried.attempts, now, current.since, self.chance)
@@ -97,6 +100,15 @@ class Policy:
                 changed.append(self._put_off(tried, moments[tried.attempts], is_in_doubt=is_in_doubt))
         after = current.with_recipients(*changed)
         return replace(after, lease="", leased_until=None) if is_ours else after
+
+    @staticmethod
+    def _is_cut_short(leased: Recipient, current: Recipient) -> bool:
+        """Whether the one thing that happened since the lease is that its attempt was thought cut short."""
+        status, words = _CUT_SHORT
+        return (
+            current.state is RecipientState.IN_DOUBT and current.attempts == leased.attempts + 1
+            and current.status == status and current.diagnostic.startswith(words)
+        )  # fmt: skip
 
     def cut_short(self, current: Entry, now: float) -> Entry:
         """The message after its process died or its lease expired: what was begun is in doubt."""

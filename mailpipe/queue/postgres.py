@@ -4,15 +4,13 @@
     store.add(entry)                                    # durable when it returns
     entry = store.take(lease, until, now)               # FOR UPDATE SKIP LOCKED: one holder gets it
 
-A transaction that was committed outlives a crash of the server (synchronous_commit is never less than "on"). No process
-can ask whether one on another machine lives: a lease ends by settling, in good order, or by its expiry, and all
-moments are those of the database's clock.
+A transaction that was committed outlives a crash of the server (synchronous_commit is never less than "on"). Whoever
+holds leases is known to live by a lock of his session (`postgres_owner`); moments are those of the database's clock.
 
 Never here: schedules, and what a result means; `decide` is the caller's.
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +19,7 @@ from mailpipe.errors import OutputError
 from mailpipe.queue.commit import Arrival
 from mailpipe.queue.entry import Content, Entry, Recipient, RecipientState
 from mailpipe.queue.postgres_connection import Connection, PostgresConnection, only_row
+from mailpipe.queue.postgres_owner import PostgresOwner, is_locked
 from mailpipe.queue.rows import (
     MESSAGE,
     RECIPIENT,
@@ -32,28 +31,6 @@ from mailpipe.queue.rows import (
 )
 
 _PAGE = 200
-
-
-class PostgresOwner:
-    """A holder of leases whose word ends with them.
-
-    Attributes:
-        name: letters and digits, never used again.
-    """
-
-    def __init__(self, store: "PostgresStore") -> None:
-        self.name, self._pid, self._store = os.urandom(8).hex(), os.getpid(), store
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this is still the process that made it; a fork is another process."""
-        return self._pid == os.getpid()
-
-    def close(self) -> None:
-        """End what it still holds, as far as the database can be reached; a fork only forgets it."""
-        if self.is_ours:
-            with contextlib.suppress(OutputError):
-                self._store.end_leases(self.name)
 
 
 class PostgresStore(PostgresConnection):
@@ -77,12 +54,21 @@ class PostgresStore(PostgresConnection):
     # -- owners -------------------------------------------------------------------------------------------------
 
     def new_owner(self) -> PostgresOwner:
-        """A name for leases; nothing is written."""
-        return PostgresOwner(self)
+        """A name for leases, whose lock falls with its session.
+
+        Raises:
+            OutputError: the database cannot be reached.
+        """
+        return PostgresOwner(self.new_session, self.end_leases)
 
     def is_alive(self, name: str) -> bool:
-        """True: only the expiry of its leases tells about a process of another machine."""
-        return True
+        """Whether the session that holds this name still stands, on whichever machine.
+
+        Raises:
+            OutputError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return is_locked(connection, name)
 
     def sweep(self) -> None:
         """Nothing: owners leave nothing behind."""

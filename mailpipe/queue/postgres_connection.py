@@ -150,6 +150,17 @@ class PostgresConnection(SharedCommits[Connection]):
         self._connection = connection
         return connection
 
+    def new_session(self) -> Connection:
+        """Another connection, for a lock that stands as long as it does.
+
+        Raises:
+            OutputError: the database cannot be reached.
+        """
+        try:
+            return psycopg.connect(self._conninfo, autocommit=True)
+        except psycopg.Error as error:
+            raise self._trouble(error) from error
+
     def _prepare(self, connection: Connection) -> None:
         row = connection.execute("SELECT setting, source FROM pg_settings WHERE name = 'search_path'").fetchone()
         schema = str(row[0]) if row and row[1] == "client" else _SCHEMA

@@ -6,7 +6,8 @@
 
 `put` returns when the message is on disk and synced; from then on it is here until every recipient is delivered, or
 until somebody removes it. Failed and expired recipients stay, with the reason. Several processes and threads may use
-one queue; no lock is left behind by a crash: a lease ends by settling, by its expiry, or with its process.
+one queue; no lock is left behind by a crash: a lease ends by settling, with its process or its connection to the
+database, or where nothing was heard of its holder for an hour.
 
 In doubt: `lease` records that an attempt begins before it gives the entry away. If the process dies, its recipients are
 in doubt, and are sent again ("resend") or kept for a human ("hold"). So a message can be repeated only where the result
@@ -44,7 +45,7 @@ from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus
 
 LEASE_SECONDS = 3600.0
-"""How long a delivery may take before another process may take over; SMTP's own time-outs add up to less."""
+"""How long whoever holds a message may stay silent before another process may take over, though he seems to live."""
 
 _NO_CONTENT = (EnhancedStatus(5, 6, 6), "the content file is missing")
 
@@ -63,7 +64,7 @@ class Queue(ByHand):
         reporter: writes to the sender what became of a message; None for no reports.
         clock: seconds since the epoch; by default the store's, which is the same for all machines.
         random: where the schedule's jitter comes from.
-        lease_seconds: how long a delivery may take.
+        lease_seconds: how long a holder may neither settle nor renew.
 
     Raises:
         OutputError: the directory cannot be made or the database cannot be opened.
@@ -93,6 +94,7 @@ class Queue(ByHand):
         self._store, self._spool = open_store(directory, database)
         self._clock, self._lease_seconds = clock or self._store.clock, lease_seconds
         self._owner: LeaseHolder | None = None
+        self._renewed = ("", 0.0)  # the lease that `stay` has renewed, and its end
         self._numbers = itertools.count(1)
         if not self._policy.resends:
             self._park()
@@ -175,6 +177,7 @@ class Queue(ByHand):
                 if self._owner is not None:
                     self._owner.close()
                 self._owner = self._store.new_owner()
+            self._owner.hold()
             lease = f"{self._owner.name}/{next(self._numbers)}"
             until = self._clock() + self._lease_seconds
             entry = self._store.take(lease, until, moment, route=route, is_attempt=is_attempt)
@@ -257,7 +260,11 @@ class Queue(ByHand):
         self._store.change(entry.id, decide, self._clock())
 
     def renew(self, entry: Entry) -> bool:
-        """Lengthen a lease from now on; whether it was still ours."""
+        """Lengthen a lease from now on; whether it was still ours.
+
+        Raises:
+            OutputError: the database cannot be written.
+        """
         now = self._clock()
 
         def decide(current: Entry) -> Entry:
@@ -266,6 +273,28 @@ class Queue(ByHand):
 
         current = self._store.change(entry.id, decide, now)
         return current is not None and current.lease == entry.lease
+
+    def stay(self, entry: Entry) -> bool:
+        """Show that its holder lives while an attempt takes long; call it every few seconds, from any thread.
+
+        Args:
+            entry: as leased.
+
+        Returns:
+            whether the lease is still ours, as far as it was looked at.
+
+        Raises:
+            OutputError: others cannot be shown it now; they may take the message over.
+        """
+        if self._owner is not None:
+            self._owner.hold()
+        lease, end = self._renewed
+        if lease != entry.lease:
+            end = entry.leased_until or 0.0
+        if self._clock() < end - self._lease_seconds / 2:
+            return True
+        self._renewed = entry.lease, self._clock() + self._lease_seconds
+        return self.renew(entry)
 
     def _cut_short(self, identifier: str, lease: str) -> None:
         now = self._clock()

@@ -96,11 +96,7 @@ class Store(SharedCommits[sqlite3.Connection]):
         Raises:
             OutputError: its file cannot be made.
         """
-        try:
-            self._owners.mkdir(mode=0o700, exist_ok=True)
-            return Owner(self._owners)
-        except OSError as error:
-            raise OutputError.from_os(str(self._owners), error) from error
+        return Owner(self._owners)
 
     def is_alive(self, name: str) -> bool:
         """Whether the process that made the owner of this name still runs."""

@@ -66,7 +66,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "idna": ("mailpipe/smtp/", "mailpipe/fields/", "mailpipe/writer/", "mailpipe/wire/", "mailpipe/codec/"),
     "typer": ("mailpipe/cli/",),
     "rich": ("mailpipe/cli/",),
-    "psycopg": ("mailpipe/queue/postgres_connection.py",),
+    "psycopg": ("mailpipe/queue/postgres_connection.py", "mailpipe/queue/postgres_owner.py"),
     "pytest": ("mailpipe/testing/",),
     "aiosmtpd": (),
 }

@@ -3,11 +3,9 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -140,18 +138,6 @@ def test_the_clock_is_that_of_the_database_and_is_not_asked_at_each_question(que
     assert first <= second and abs(moment - second) < 5.0 and len(asked) == 2
     monkeypatch.setattr("time.time", lambda: 0.0)
     assert abs(store.clock() - moment) < 5.0
-
-
-@on_postgres
-def test_a_lease_lasts_until_it_expires_whatever_became_of_its_holder(make_queue, clock):
-    dead, heir = make_queue(), make_queue()
-    dead.put(b"x", TO, origin="test")
-    (entry,) = dead.lease()
-    dead._owner = None  # as kill -9 leaves it
-    assert list(heir.lease()) == [] and heir.counts().leased == 1
-    clock.wait(3601)
-    assert list(heir.lease()) == []
-    assert heir.show(entry.id).recipients[0].state is RecipientState.IN_DOUBT and heir.counts().leased == 0
 
 
 @on_postgres
@@ -291,26 +277,6 @@ def test_two_processes_share_a_queue_and_no_message_goes_twice(postgres_server):
         assert queue.counts().messages == 0 and queue.doctor(deep=True) == ()
 
 
-def test_what_a_killed_deliverer_was_at_is_in_doubt_and_the_rest_goes_on(postgres_server, answering):
-    database = postgres_server.new_database()
-    with Queue(database=database, in_doubt="hold") as queue:
-        names = [queue.put(str(number).encode(), TO, origin=str(number)) for number in range(5)]
-        worker = start(database, 3600, "waits")
-        worker.stdin.write("go\n\n\n")
-        worker.stdin.flush()
-        begun = [worker.stdout.readline().strip() for _ in range(3)]
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        worker.stdout.close()
-        # Two are delivered, the third was begun; nobody takes it before its lease has expired.
-        assert begun == names[:3] and queue.counts().leased == 1
-        assert deliver_due(queue, answering("delivered")).delivered == 2
-    with Queue(database=database, in_doubt="hold", clock=lambda: time.time() + 3700) as queue:
-        (left,) = queue.list()
-        assert left.id == names[2] and left.recipients[0].state is RecipientState.IN_DOUBT
-        assert left.octets == left.origin.encode() and queue.counts().leased == 0
-
-
 PIPELINE = """\
 [source]
 use = "stdin"
@@ -418,3 +384,65 @@ def test_servers_that_fall_again_and_again_lose_no_acknowledged_message(server_o
             thread.join()
         assert refused and {entry.id: entry.octets for entry in queue.list()} == acknowledged
         assert queue.doctor(deep=True) == ()
+
+
+def end_sessions(queue, database):
+    """What a server does that is restarted, or an administrator: every connection to the queue but this one ends."""
+    with queue._store._writing() as connection:
+        connection.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE application_name = 'mailpipe' AND pid <> pg_backend_pid()"""
+        )
+
+
+def test_a_deliverer_whose_connections_were_cut_takes_its_name_anew_before_it_goes_on(postgres_server, answering):
+    database = postgres_server.new_database()
+    with Queue(database=database) as cut, Queue(database=database) as other:
+        names = [cut.put(b"x", TO, origin="test") for _ in range(3)]
+        leasing = cut.lease()
+        first = next(leasing)
+        name = cut._owner.name
+        end_sessions(other, database)
+        cut.settle(first, answering("delivered")(first))
+        second = next(leasing)
+        assert cut._owner.name == name and other._store.is_alive(name)
+        assert [entry.id for entry in other.lease(is_attempt=False)] == names[2:]
+        cut.settle(second, answering("delivered")(second))
+        assert [entry.id for entry in other.list()] == names[2:]
+
+
+def test_what_was_in_hand_when_the_connections_were_cut_is_taken_over_and_not_sent_again(postgres_server, answering):
+    database = postgres_server.new_database()
+    with Queue(database=database, in_doubt="hold") as cut, Queue(database=database, in_doubt="hold") as other:
+        identifier = cut.put(b"x", TO, origin="test")
+
+        def transport(entry):
+            end_sessions(other, database)
+            assert deliver_due(other, answering("delivered")).messages == 0
+            assert other.show(identifier).recipients[0].state is RecipientState.IN_DOUBT
+            return answering("deferred")(entry)
+
+        assert deliver_due(cut, transport).deferred == 1
+        (one,) = other.show(identifier).recipients
+        assert (one.state, one.attempts) == (RecipientState.WAITING, 1)
+
+
+def test_a_deliverer_without_a_database_takes_nothing_more(server_of_its_own, answering):
+    database = server_of_its_own.new_database()
+    with Queue(database=database, in_doubt="hold") as queue:
+        for number in range(3):
+            queue.put(b"%d" % number, TO, origin="test")
+        sent = []
+
+        def transport(entry):
+            sent.append(entry.octets)
+            server_of_its_own.stop("immediate")
+            return answering("delivered")(entry)
+
+        with pytest.raises(OutputError, match="try again later"):
+            deliver_due(queue, transport)
+        assert sent == [b"0"]
+        server_of_its_own.start()
+        assert deliver_due(queue, lambda entry: sent.append(entry.octets) or answering("delivered")(entry)).messages == 2
+    with Queue(database=database, in_doubt="hold") as queue:
+        assert sent == [b"0", b"1", b"2"] and [one.recipients[0].state.value for one in queue.list()] == ["in-doubt"]

@@ -116,7 +116,7 @@ class QueueMachine(RuleBasedStateMachine):
     def crash_and_open(self, policy):
         self.queue._store.close()
         if self.queue._owner:
-            os.close(self.queue._owner._descriptor)
+            self.queue._owner._let_go()
             self.queue._owner = None
         self.policy = policy
         self.open()
