@@ -166,7 +166,7 @@ def complain(sentence: str, *, prefix: str = "mailpipe: ") -> None:
         sys.stderr.flush()
 
 
-def write_octets(octets: bytes) -> None:
+def write_octets(octets: bytes | memoryview) -> None:
     """Octets as they are on standard output."""
     sys.stdout.flush()
     sys.stdout.buffer.write(octets)

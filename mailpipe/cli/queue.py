@@ -81,7 +81,8 @@ def show(
         entries = [queue.show(identifier) for identifier in identifiers]
         if content:
             for entry in entries:
-                output.write_octets(entry.octets)
+                with entry.view() as octets:  # also of one that is not what was put in: a person wants to see it
+                    output.write_octets(octets)
         elif as_json:
             output.print_json("queue show", {"messages": [entry.to_json() for entry in entries]})
         else:

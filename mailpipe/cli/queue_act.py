@@ -32,8 +32,11 @@ from mailpipe.cli.queue_opening import (
 from mailpipe.errors import InputError
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for it
-    from mailpipe.queue import Queue
+    from mailpipe.queue import Queue, Recipient
+    from mailpipe.queue.by_hand import Choice
 
+_OTHERS = "with other recipients, who are still to get it"
+_IN_HAND = "being delivered at this moment: it may arrive all the same"
 _UNTOLD = "nobody is told: only a pipeline file whose [queue] table has reports = true says how"
 
 
@@ -59,9 +62,20 @@ def requeue(
     words: Words = None, directory: Directory = None, is_all: All = False, states: States = None, recipients: To = None,
     older: Older = None, as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Begin anew for every recipient that is not delivered, failed and expired ones too."""
+    """Begin anew for every recipient that is not delivered, failed and expired ones too.
+
+    What is in doubt is sent again where its message is named, or --state in-doubt is given.
+    """
     filters = Filters.of(states, recipients, older)
-    return _act("requeue", "requeued", words, directory, is_all, filters, as_json=as_json)
+
+    def anew(queue: "Queue", identifier: str, only: "Choice") -> bool:
+        def is_meant(one: "Recipient") -> bool:
+            return only(one) and (not is_all or one.state.value != "in-doubt" or "in-doubt" in filters.states)
+
+        queue.requeue(identifier, only=is_meant)
+        return True
+
+    return _act("requeue", "requeued", words, directory, is_all, filters, as_json=as_json, act=anew)
 
 
 def remove(
@@ -69,8 +83,12 @@ def remove(
     older: Older = None, as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Delete messages for good. Nobody is told."""
+
+    def end(queue: "Queue", identifier: str, only: "Choice") -> bool:
+        return bool(queue.remove(identifier, only=only))
+
     filters = Filters.of(states, recipients, older)
-    return _act("remove", "removed", words, directory, is_all, filters, as_json=as_json)
+    return _act("remove", "removed", words, directory, is_all, filters, as_json=as_json, act=end)
 
 
 def bounce(
@@ -81,8 +99,12 @@ def bounce(
 ) -> int:  # fmt: skip
     """Give up messages for good and tell their senders, where the queue sends reports."""
 
-    def end(queue: "Queue", identifier: str) -> None:
-        queue.bounce(identifier, **({} if reason is None else {"reason": " ".join(reason.split())}))
+    def end(queue: "Queue", identifier: str, only: "Choice") -> bool:
+        if reason is None:
+            queue.bounce(identifier, only=only)
+        else:
+            queue.bounce(identifier, reason=" ".join(reason.split()), only=only)
+        return True
 
     filters = Filters.of(states, recipients, older)
     return _act("bounce", "bounced", words, directory, is_all, filters, as_json=as_json, act=end, tells=True)
@@ -102,8 +124,9 @@ def settle(
         raise UsageError("say what became of it behind the ids: delivered or failed")
     fate = words[-1]
 
-    def end(queue: "Queue", identifier: str) -> None:
+    def end(queue: "Queue", identifier: str, _: "Choice") -> bool:
         queue.answer(identifier, fate, bare(recipient))
+        return True
 
     return _act(
         "settle", "settled", words[:-1], directory, False, Filters(), as_json=as_json, act=end, tells=fate == "failed"
@@ -112,7 +135,7 @@ def settle(
 
 def _act(
     verb: str, done: str, words: list[str] | None, directory: Path | None, is_all: bool, filters: Filters, *,
-    as_json: bool, act: "Callable[[Queue, str], None] | None" = None, tells: bool = False,
+    as_json: bool, act: "Callable[[Queue, str, Choice], bool] | None" = None, tells: bool = False,
 ) -> int:  # fmt: skip
     if filters and not is_all:
         raise UsageError("--state, --recipient and --older go with --all")
@@ -123,24 +146,30 @@ def _act(
             raise
         say_empty(f"queue {verb}", {done: []}, as_json=as_json)  # a queue that no run has needed yet
         return EX_OK
-    acted = []
+    acted, left, in_hand = [], [], []
     with queue:
-        if not is_all:
-            # All of them must be there before the first is touched.
-            identifiers = [queue.show(identifier).id for identifier in identifiers]
-        for identifier in [entry.id for entry in filters.choose(queue)] if is_all else identifiers:
+        # All of them must be there before the first is touched.
+        entries = filters.choose(queue) if is_all else [queue.show(identifier) for identifier in identifiers]
+        for identifier, is_leased in [(entry.id, bool(entry.lease)) for entry in entries]:
             try:
                 if act is None:
-                    getattr(queue, verb)(identifier)
-                else:
-                    act(queue, identifier)
+                    getattr(queue, verb)(identifier, only=filters.takes)
+                elif not act(queue, identifier, filters.takes):
+                    left.append(identifier)
+                    continue
             except InputError:
                 if not is_all:
                     raise
                 continue  # somebody delivered it meanwhile
             acted.append(identifier)
+            if is_leased:
+                in_hand.append(identifier)
         if tells and acted and not queue.reports:
             output.complain(_UNTOLD)
+    if left:
+        output.complain(f"left: {output.count_text(len(left), 'message')} {_OTHERS}")
+    if in_hand:
+        output.complain(f"{', '.join(in_hand[:5])}{' and others' if len(in_hand) > 5 else ''} {_IN_HAND}")
     if as_json:
         output.print_json(f"queue {verb}", {done: acted})
     elif is_all:

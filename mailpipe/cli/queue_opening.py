@@ -103,10 +103,11 @@ class Filters:
         latest = queue.now() - self.older
         states = self.states or (("in-doubt",) if self.is_question else ())
         for entry in queue.list(*states):
-            if entry.created <= latest and any(self._takes(one) for one in entry.recipients):
+            if entry.created <= latest and any(self.takes(one) for one in entry.recipients):
                 yield entry
 
-    def _takes(self, one: "Recipient") -> bool:
+    def takes(self, one: "Recipient") -> bool:
+        """Whether a recipient is meant."""
         address = one.address.lower()
         return (
             (not self.states or one.state.value in self.states)

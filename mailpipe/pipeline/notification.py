@@ -233,14 +233,22 @@ def _returned(notice: Notice, head: bytes, is_utf8: bool) -> list[Entity]:
     if not head:
         return []
     if notice.told is Told.FAILED and entry.sender.parameters.ret != "HDRS" and entry.size <= FULL_LIMIT:
-        octets = _LINE_END.sub(b"\r\n", entry.octets)
-        if b"\0" not in octets and not _OVERLONG.search(octets):
+        octets = _LINE_END.sub(b"\r\n", _whole(entry))
+        if octets and b"\0" not in octets and not _OVERLONG.search(octets):
             if is_utf8 and not octets.isascii():
                 return [compose.leaf(octets, "message/global", encoding="8bit")]
             return [compose.enclosed(parse(octets))]
     octets = _LINE_END.sub(b"\r\n", head)
     kind = "message/global-headers" if is_utf8 and not head.isascii() else "text/rfc822-headers"
     return [_leaf(octets, kind, is_utf8)]
+
+
+def _whole(entry: Entry) -> bytes:
+    """The message; nothing where it is no more what was put in."""
+    try:
+        return entry.octets
+    except InputError:
+        return b""
 
 
 def _leaf(octets: bytes, kind: str, is_utf8: bool) -> Entity:

@@ -17,6 +17,13 @@ from mailpipe.status import EnhancedStatus
 
 _RETURNED = "returned by hand"
 
+Choice = Callable[[Recipient], bool]
+"""Which recipients of a message are meant."""
+
+
+def _everybody(_: Recipient) -> bool:
+    return True
+
 
 class ByHand(Telling):
     """The half of `Queue` that changes messages which are in it."""
@@ -38,20 +45,28 @@ class ByHand(Telling):
         """Make everything that waits due now; how many messages that changed. Held mail stays held."""
         return self._store.bring_forward(self._clock(), route)
 
-    def hold(self, *identifiers: str) -> None:
+    def hold(self, *identifiers: str, only: Choice = _everybody) -> None:
         """Keep messages until they are released.
+
+        Args:
+            identifiers: which messages.
+            only: which of their recipients.
 
         Raises:
             InputError: there is no message of that id.
         """
         waiting, held = RecipientState.WAITING, RecipientState.HELD
         self._each(
-            identifiers,
+            identifiers, only,
             lambda one: replace(one, state=held if one.state is waiting else one.state, next_try=None),
-        )
+        )  # fmt: skip
 
-    def release(self, *identifiers: str) -> None:
+    def release(self, *identifiers: str, only: Choice = _everybody) -> None:
         """Make held and in-doubt recipients due now; for the latter this is the word to send again.
+
+        Args:
+            identifiers: which messages.
+            only: which of their recipients.
 
         Raises:
             InputError: there is no message of that id.
@@ -64,34 +79,41 @@ class ByHand(Telling):
             # no longer in doubt: that it may come twice was decided, and nobody is to ask again
             return replace(one, state=waiting, next_try=now)
 
-        self._each(identifiers, released)
+        self._each(identifiers, only, released)
 
-    def requeue(self, *identifiers: str) -> None:
+    def requeue(self, *identifiers: str, only: Choice = _everybody) -> None:
         """Begin anew for every recipient that is not delivered, failed and expired ones too; due now.
+
+        For those in doubt this is, like `release`, the word to send again.
+
+        Args:
+            identifiers: which messages.
+            only: which of their recipients.
 
         Raises:
             InputError: there is no message of that id.
         """
         now, done, waiting = self._clock(), RecipientState.DELIVERED, RecipientState.WAITING
         self._each(
-            identifiers,
+            identifiers, only,
             lambda one: one if one.state is done else replace(one, state=waiting, attempts=0, next_try=now),
             since=now,
-        )
+        )  # fmt: skip
 
-    def bounce(self, *identifiers: str, reason: str = _RETURNED) -> None:
+    def bounce(self, *identifiers: str, reason: str = _RETURNED, only: Choice = _everybody) -> None:
         """Give up every recipient that is not settled; the sender is told where the queue sends reports.
 
         Args:
             identifiers: which messages.
             reason: the words for the sender.
+            only: which of their recipients.
 
         Raises:
             InputError: there is no message of that id.
             OutputError: it could not be recorded; `requeue` and `bounce` may be tried again.
         """
         for identifier in self._known(identifiers):
-            self._end(identifier, RecipientState.FAILED, reason, lambda one: one.state.is_live)
+            self._end(identifier, RecipientState.FAILED, reason, lambda one: one.state.is_live and only(one))
 
     def answer(self, identifier: str, fate: RecipientFate | str, address: str = "") -> tuple[Recipient, ...]:
         """Say what became of the recipients that are in doubt; they are not tried again.
@@ -136,25 +158,41 @@ class ByHand(Telling):
             now,
         )
 
-    def remove(self, *identifiers: str) -> None:
+    def remove(self, *identifiers: str, only: Choice = _everybody) -> tuple[str, ...]:
         """Delete messages for good.
+
+        Args:
+            identifiers: which messages.
+            only: a message goes where these are all of its recipients that are not delivered, else it stays.
+
+        Returns:
+            the ids of those that are gone.
 
         Raises:
             InputError: there is no message of that id.
         """
+
+        def decide(current: Entry) -> Entry | None:
+            left = (one for one in current.recipients if one.state is not RecipientState.DELIVERED)
+            return None if all(only(one) for one in left) else current
+
+        gone = []
         for identifier in self._known(identifiers):
-            self._store.change(identifier, lambda _: None, self._clock())
-            self._remove_content(identifier)
+            if self._store.change(identifier, decide, self._clock()) is None:
+                self._remove_content(identifier)
+                gone.append(identifier)
+        return tuple(gone)
 
     def _known(self, identifiers: Iterable[str]) -> tuple[str, ...]:
         return tuple(self.show(identifier).id for identifier in identifiers)
 
     def _each(
-        self, identifiers: Iterable[str], change: Callable[[Recipient], Recipient], since: float | None = None
-    ) -> None:
+        self, identifiers: Iterable[str], only: Choice, change: Callable[[Recipient], Recipient],
+        since: float | None = None,
+    ) -> None:  # fmt: skip
         def decide(current: Entry) -> Entry:
-            changed = current.with_recipients(*(change(one) for one in current.recipients))
-            return changed if since is None else replace(changed, since=since)
+            changed = current.with_recipients(*(change(one) for one in current.recipients if only(one)))
+            return changed if since is None or changed == current else replace(changed, since=since)
 
         for identifier in self._known(identifiers):
             self._store.change(identifier, decide, self._clock())

@@ -11,12 +11,14 @@ only where the result of an attempt was lost.
 Never here: sockets; the transport is the caller's.
 """
 
+import contextlib
+import itertools
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from mailpipe.errors import ConnectionLost, DeliveryError, MailpipeError
+from mailpipe.errors import EX_TEMPFAIL, ConnectionLost, DeliveryError, InputError, MailpipeError, OutputError
 from mailpipe.queue.entry import Entry, Recipient, RecipientFate, RecipientResult, RecipientState
 from mailpipe.queue.queue import Queue
 from mailpipe.smtp.envelope import ForwardPath
@@ -102,15 +104,27 @@ def deliver_due(
     Raises:
         OutputError: the queue cannot be written. What was attempted last is in doubt.
     """
+    counts = DeliveryCounts()
+    _round(queue, transport, counts, everything=everything, route=route, journals=journals, on_progress=on_progress,
+           should_stop=should_stop)  # fmt: skip
+    return counts
+
+
+def _round(
+    queue: Queue, transport: Transport, counts: DeliveryCounts, *, everything: bool, route: str | None, journals: bool,
+    on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None, should_stop: Callable[[], bool] | None,
+    wait: Callable[[float], None] | None = None,
+) -> None:  # fmt: skip
+    """Attempt every message that is due; with `wait` an outcome that cannot be recorded is kept until it can be."""
     if everything:
         queue.flush(route=route)
-    counts = DeliveryCounts()
     if should_stop and should_stop():
-        return counts
+        return
     with _Heart(queue) as heart:
         for entry in queue.lease(route=route, is_attempt=not journals):
             heart.beat_for(entry)
-            settled = queue.settle(entry, _attempt(queue, transport, entry, journals))
+            results = _attempt(queue, transport, entry, journals)
+            settled = _recorded(queue, entry, results, wait, should_stop)
             counts.messages += 1
             for recipient in settled:
                 name = _COUNTED[recipient.state]
@@ -119,7 +133,33 @@ def deliver_due(
                 on_progress(entry, settled)
             if should_stop and should_stop():
                 break
-    return counts
+
+
+def _recorded(
+    queue: Queue, entry: Entry, results: Sequence[RecipientResult], wait: Callable[[float], None] | None,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[Recipient, ...]:  # fmt: skip
+    pauses = _pauses()
+    while True:
+        try:
+            return queue.settle(entry, results)
+        except OutputError as error:
+            if wait is None or not _passes(error) or (should_stop and should_stop()):
+                raise
+            # Who gave up now would leave in doubt what is known.
+            _log.warning("%s was tried, and the outcome cannot be recorded yet: %s", entry.id, error)
+            wait(next(pauses))
+
+
+def _passes(error: OutputError) -> bool:
+    """Whether that is trouble which passes: a full disk, a database that is busy or away."""
+    return error.exit_code == EX_TEMPFAIL
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait while trouble lasts."""
+    yield from (LOOK_AGAIN, 5.0, 10.0)
+    yield from itertools.repeat(30.0)
 
 
 class _Heart:
@@ -183,21 +223,34 @@ def deliver_forever(
     Returns:
         the counts of all rounds.
 
+    Trouble with the queue that passes (a full disk, a database that is away) is waited for, and what came of the
+    attempt in hand is recorded when it is over.
+
     Raises:
-        OutputError: the queue cannot be written. What was attempted last is in doubt.
+        OutputError: the queue cannot be written, and waiting does not help or is to stop. What was attempted last is
+            in doubt.
     """
-    counts = DeliveryCounts()
+    counts, pauses = DeliveryCounts(), _pauses()
     while not (should_stop and should_stop()):
-        counts += (made := deliver_due(
-            queue, transport, everything=should_flush is not None and should_flush(), route=route, journals=journals,
-            on_progress=on_progress, should_stop=should_stop,
-        ))
-        if should_stop and should_stop():
-            break
-        moment = queue.next_try()
-        # A leased message is not counted by `next_try`; its lease may expire meanwhile.
-        pause = look_again if moment is None else min(moment - queue.now(), look_again)
-        if pause <= 0 and not made.messages:
+        before = counts.messages
+        try:
+            _round(
+                queue, transport, counts, everything=should_flush is not None and should_flush(), route=route,
+                journals=journals, on_progress=on_progress, should_stop=should_stop, wait=wait,
+            )  # fmt: skip
+            if should_stop and should_stop():
+                break
+            moment = queue.next_try()
+            # A leased message is not counted by `next_try`; its lease may expire meanwhile.
+            pause = look_again if moment is None else min(moment - queue.now(), look_again)
+        except OutputError as error:
+            if not _passes(error) or (should_stop and should_stop()):
+                raise
+            _log.warning("the queue cannot be worked now; it is tried again: %s", error)
+            wait(next(pauses))
+            continue
+        pauses = _pauses()
+        if pause <= 0 and counts.messages == before:
             pause = look_again  # what is due is not ours: another route
         if pause > 0:
             wait(pause)
@@ -225,7 +278,8 @@ def _results(queue: Queue, entry: Entry, error: Exception, journals: bool) -> li
     is_permanent = isinstance(error, DeliveryError) and status.is_permanent
     begun: set[int] = set()
     if journals:
-        begun = {one.position for one in queue.show(entry.id).recipients if one.is_attempted}
+        with contextlib.suppress(InputError):  # somebody removed it meanwhile
+            begun = {one.position for one in queue.show(entry.id).recipients if one.is_attempted}
     elif isinstance(error, ConnectionLost) and error.in_doubt:
         begun = set(entry.leased)
     results = []

@@ -19,8 +19,19 @@ from mailpipe.durable import sync_directory
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue.entry import Entry, Recipient, RecipientState, read_forward_path, read_sender
 from mailpipe.queue.interface import Contents, QueueStore
+from mailpipe.queue.spool import Spool
+from mailpipe.queue.store import Store
 from mailpipe.status import EnhancedStatus
 
+MISSING = (
+    "its content is missing: it was delivered and an old database was put back, or it is lost; release it when the "
+    "content is there again, else bounce it or remove it"
+)
+"""What is said of a message without content."""
+
+_FAR, _SLACK = 30 * 86400.0, 86400.0  # seconds that no schedule waits, and that no two clocks differ
+_AHEAD = "it came or is due in a time far off: the clock was ahead; it is made due now, and its time begins now"
+_SYSTEM = EnhancedStatus(4, 3, 0)
 _ORPHAN = "found without a record: it was never acknowledged, or the database was lost; release it or remove it"
 
 
@@ -29,8 +40,8 @@ class Finding:
     """One thing that is not as it should be.
 
     Attributes:
-        kind: "unfinished", "settled-content", "orphan", "unreadable", "missing-content", "changed-content" or
-            "database".
+        kind: "unfinished", "settled-content", "orphan", "unreadable", "missing-content", "changed-content", "clock"
+            or "database".
         place: the file.
         sentence: what it is and what becomes of it.
         is_repaired: whether it was put right.
@@ -58,6 +69,7 @@ def examine(store: QueueStore, spool: Contents, now: float, *, repair: bool, dee
     findings += _unfinished(spool, repair)
     findings += _orphans(store, spool, now, repair)
     findings += _contents(store, spool, now, repair, deep)
+    findings += _far_off(store, now, repair)
     return tuple(findings)
 
 
@@ -102,9 +114,8 @@ def _recovered(spool: Contents, identifier: str, now: float) -> Entry:
     size, record = spool.read_record(identifier)
     try:
         paths = [read_forward_path(text) for text in record["recipients"]]
-        held, status = RecipientState.HELD, EnhancedStatus(4, 3, 0)
         recipients = tuple(
-            Recipient(number, path, held, status=status, diagnostic=_ORPHAN, changed=now)
+            Recipient(number, path, RecipientState.HELD, status=_SYSTEM, diagnostic=_ORPHAN, changed=now)
             for number, path in enumerate(paths)
         )
         return Entry(
@@ -119,7 +130,7 @@ def _contents(store: QueueStore, spool: Contents, now: float, repair: bool, deep
     for entry in store.entries():
         if not any(one.state.is_live for one in entry.recipients):
             continue
-        kind, sentence, state = "", "", RecipientState.HELD
+        kind, sentence = "", ""
         try:
             size, _ = spool.read_record(entry.id)
             if size != entry.size or (deep and spool.digest(entry.id, size) != entry.digest):
@@ -127,24 +138,49 @@ def _contents(store: QueueStore, spool: Contents, now: float, repair: bool, deep
         except InputError as error:
             kind, sentence = "changed-content", f"{error.reason}; compare before release"
             # A message that somebody settles at this moment loses its row first.
-            if not entry.content.exists():
-                kind, sentence, state = "missing-content", "the content file is missing", RecipientState.FAILED
+            if not spool.holds(entry.id):
+                kind, sentence = "missing-content", MISSING
         if not kind or store.get(entry.id) is None:
             continue
         if repair:
-            store.change(entry.id, _stopped(state, sentence, now), now)
+            store.change(entry.id, Stopped(sentence, now), now)
         yield Finding(kind, str(entry.content), sentence, repair)
 
 
-class _stopped:
-    """The change that ends the attempts for an entry whose content cannot be trusted."""
+def _far_off(store: QueueStore, now: float, repair: bool) -> Iterator[Finding]:
+    """Messages from a time when the clock was ahead: they would wait until it is that time again."""
 
-    def __init__(self, state: RecipientState, sentence: str, now: float) -> None:
-        self._state, self._sentence, self._now = state, sentence, now
+    def brought_back(entry: Entry) -> Entry:
+        due = (
+            replace(one, next_try=now) if one.next_try is not None and one.next_try > now + _FAR else one
+            for one in entry.recipients
+        )
+        return replace(entry.with_recipients(*due), since=min(entry.since, now))
+
+    for entry in store.entries("next_try > ? OR since > ?", (now + _FAR, now + _SLACK)):
+        if repair:
+            store.change(entry.id, brought_back, now)
+        yield Finding("clock", str(entry.content), _AHEAD, repair)
+
+
+class Stopped:
+    """The change that holds a message whose content cannot be trusted. Nobody is told: it may have been delivered.
+
+    Args:
+        sentence: why, for whoever looks at it.
+        now: the moment.
+    """
+
+    def __init__(self, sentence: str, now: float) -> None:
+        self._sentence, self._now = sentence, now
 
     def __call__(self, entry: Entry) -> Entry:
+        """The message as it is to stand."""
         stopped = (
-            replace(one, state=self._state, next_try=None, diagnostic=self._sentence, changed=self._now)
+            replace(
+                one, state=RecipientState.HELD, next_try=None, status=_SYSTEM, diagnostic=self._sentence,
+                changed=self._now,
+            )
             for one in entry.recipients
             if one.state.is_live
         )
@@ -152,12 +188,12 @@ class _stopped:
 
 
 def set_database_aside(directory: Path) -> None:
-    """Rename a damaged database, so that the next `Queue` makes a new one and `doctor` fills it, everything held.
+    """Put a new database in the place of a damaged or missing one; `doctor` fills it, everything held.
 
     No other process may use the queue meanwhile.
 
     Raises:
-        OutputError: it cannot be renamed.
+        OutputError: it cannot be renamed, or no new one made.
     """
     shelf = directory / "damaged"
     try:
@@ -167,5 +203,6 @@ def set_database_aside(directory: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 (directory / name).rename(shelf / f"{name}.{mark}")
         sync_directory(directory)
+        Store(directory / "queue.db", Spool(directory / "content").path).close()
     except OSError as error:
         raise OutputError.from_os(str(directory), error) from error

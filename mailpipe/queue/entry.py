@@ -8,6 +8,7 @@ Never here: the database and the clock. An entry is what was read at one moment;
 """
 
 import contextlib
+import hashlib
 import json
 import mmap
 from collections.abc import Callable, Iterator
@@ -212,13 +213,17 @@ class Entry:
 
     @property
     def octets(self) -> bytes:
-        """The message, read from disk at each question.
+        """The message, read from disk at each question, and compared with its digest.
 
         Raises:
-            InputError: the content file is missing or shorter than it was.
+            InputError: the content file is missing, or is not what was put in.
         """
-        with self.view() as octets:
-            return bytes(octets)
+        with self.view() as view:
+            octets = bytes(view)
+        if hashlib.sha256(octets).hexdigest() != self.digest:
+            words = "the message is not what was put in; `mailpipe queue doctor --deep --repair` holds it"
+            raise InputError(str(self.content), words)
+        return octets
 
     @contextlib.contextmanager
     def view(self) -> Iterator[memoryview]:

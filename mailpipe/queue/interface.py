@@ -67,6 +67,14 @@ class Contents(Protocol):
         """Where the octets of this message lie or would lie."""
         ...
 
+    def holds(self, identifier: str) -> bool:
+        """Whether the octets of this message are there.
+
+        Raises:
+            OutputError: nobody can say now.
+        """
+        ...
+
     def keep(
         self, identifier: str, octets: Octets | Iterable[bytes], record: Mapping[str, Any]
     ) -> AbstractContextManager[Kept]:
@@ -153,6 +161,14 @@ class QueueStore(Protocol):
 
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
+        ...
+
+    def admit(self) -> None:
+        """Look whether more mail may come in.
+
+        Raises:
+            OutputError: the disk is so full that what is left is needed to let mail out.
+        """
         ...
 
     def add(self, entry: Entry, marks: Sequence[str] = ()) -> None:

@@ -73,6 +73,9 @@ class PostgresStore(PostgresConnection):
     def sweep(self) -> None:
         """Nothing: owners leave nothing behind."""
 
+    def admit(self) -> None:
+        """Nothing: the server says where its disk is full."""
+
     def end_leases(self, owner: str) -> None:
         """Let the leases of an owner expire now.
 

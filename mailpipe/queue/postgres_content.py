@@ -107,6 +107,14 @@ class PostgresContents:
         """Where the octets of this message lie or would lie."""
         return PostgresContent(self.store, identifier)
 
+    def holds(self, identifier: str) -> bool:
+        """Whether the octets of this message are there.
+
+        Raises:
+            OutputError: the database cannot be read.
+        """
+        return self.path(identifier).exists()
+
     @contextlib.contextmanager
     def keep(self, identifier: str, octets: Octets | Iterable[bytes], record: Mapping[str, Any]) -> Iterator[Kept]:
         """Keep a message while the caller records it; if the block raises, nothing of it is left.

@@ -17,6 +17,7 @@ Never here: sockets, pipelines, configuration files.
 """
 
 import itertools
+import logging
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +27,11 @@ from typing import Literal
 
 from mailpipe.errors import OutputError
 from mailpipe.queue.by_hand import ByHand
-from mailpipe.queue.doctor import Finding, examine
+from mailpipe.queue.doctor import MISSING, Finding, Stopped, examine
 from mailpipe.queue.entry import (
     Entry,
     QueueCounts,
     Recipient,
-    RecipientFate,
     RecipientResult,
     RecipientState,
 )
@@ -42,12 +42,11 @@ from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, Schedule
 from mailpipe.queue.spool import Octets
 from mailpipe.queue.store import open_store
 from mailpipe.smtp.envelope import Envelope, ForwardPath
-from mailpipe.status import EnhancedStatus
 
 LEASE_SECONDS = 3600.0
 """How long whoever holds a message may stay silent before another process may take over, though he seems to live."""
 
-_NO_CONTENT = (EnhancedStatus(5, 6, 6), "the content file is missing")
+_log = logging.getLogger(__name__)
 
 
 class Queue(ByHand):
@@ -147,6 +146,7 @@ class Queue(ByHand):
         """
         now = self._clock()
         recipients = self._policy.arrive(envelope, reasons, in_doubt, now)
+        self._store.admit()
         with self._arriving(octets, envelope, recipients, origin, route, now) as entry:
             self._store.add(entry)
         return entry.id
@@ -183,10 +183,17 @@ class Queue(ByHand):
             entry = self._store.take(lease, until, moment, route=route, is_attempt=is_attempt)
             if entry is None:
                 return
-            if entry.content.exists():
+            try:
+                is_there = self._spool.holds(entry.id)
+            except BaseException:
+                self.give_back(entry)
+                raise
+            if is_there:
                 yield entry
             else:
-                self._settle_all(entry, RecipientFate.FAILED, *_NO_CONTENT)
+                _log.warning("%s: %s", entry.id, MISSING)
+                self._store.change(entry.id, Stopped(MISSING, self._clock()), self._clock())
+                self.give_back(entry)
 
     def journal(self, entry: Entry, *paths: ForwardPath) -> None:
         """Record durably that the end of data is about to be sent; call it for leases with `is_attempt=False`.
@@ -241,12 +248,6 @@ class Queue(ByHand):
         if after is None:
             return ()
         return tuple(one for one in after.recipients if one.position in entry.leased)
-
-    def _settle_all(self, entry: Entry, fate: RecipientFate, status: EnhancedStatus, diagnostic: str) -> None:
-        results = [
-            RecipientResult(one.forward_path or ForwardPath(""), fate, status, diagnostic) for one in entry.remaining
-        ]
-        self.settle(entry, results)
 
     def give_back(self, entry: Entry) -> None:
         """End a lease though nothing was attempted; the message is due as before."""

@@ -94,6 +94,22 @@ class Spool:
         """Where the content of this message lies or would lie."""
         return self.directory / identifier[-1] / (identifier + _SUFFIX)
 
+    def holds(self, identifier: str) -> bool:
+        """Whether the content of this message is there.
+
+        Raises:
+            OutputError: nobody can say: its folder is away, or cannot be looked into.
+        """
+        path = self.path(identifier)
+        try:
+            path.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+                return False
+            words = f"cannot look for the message: {error.strerror or error}; is the folder of the contents mounted?"
+            raise OutputError(str(path.parent), words) from error
+        return True
+
     @contextlib.contextmanager
     def keep(self, identifier: str, octets: Octets | Iterable[bytes], record: Mapping[str, Any]) -> Iterator[Kept]:
         """Write a message and hold its lock while the caller records it; if the block raises, the file is taken away.

@@ -10,6 +10,8 @@ Never here: content files, schedules, and what a result means; `decide` is the c
 """
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import sqlite3
@@ -17,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mailpipe.durable import sync_directory
 from mailpipe.errors import ConfigError, OutputError
@@ -25,6 +27,7 @@ from mailpipe.queue.commit import SharedCommits
 from mailpipe.queue.entry import Entry, Recipient, RecipientState
 from mailpipe.queue.interface import Contents, QueueStore
 from mailpipe.queue.owner import Owner, is_alive, sweep
+from mailpipe.queue.reserve import Reserve
 from mailpipe.queue.rows import (
     MESSAGE,
     RECIPIENT,
@@ -36,6 +39,8 @@ from mailpipe.queue.rows import (
 )
 from mailpipe.queue.spool import Spool
 from mailpipe.queue.sqlite_trouble import trouble
+
+ResultT = TypeVar("ResultT")
 
 _BUSY_SECONDS = 60.0
 
@@ -60,6 +65,10 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 
+_GONE = (
+    "the database is missing, and there are messages whose states it held; put it back from a backup, or have "
+    "`mailpipe queue doctor --rebuild` make a new one, everything held"
+)
 _ARRIVAL = "id, sender, origin, route, created, since, size, digest, next_try"
 _PAGE = 200
 
@@ -81,8 +90,11 @@ class Store(SharedCommits[sqlite3.Connection]):
         self.path, self._content = path, content
         self._owners = path.parent / "owners"
         self._connection: sqlite3.Connection | None = None
+        self._file = (0, 0)  # device and inode of what the connection has open
+        self._reserve = Reserve(path.with_suffix(".reserve"))
         with self._lock:
-            self._open()
+            self._with_room(self._open)
+        self._reserve.fill()
 
     # -- clock and owners ---------------------------------------------------------------------------------------
 
@@ -96,7 +108,7 @@ class Store(SharedCommits[sqlite3.Connection]):
         Raises:
             OutputError: its file cannot be made.
         """
-        return Owner(self._owners)
+        return self._with_room(lambda: Owner(self._owners))
 
     def is_alive(self, name: str) -> bool:
         """Whether the process that made the owner of this name still runs."""
@@ -110,6 +122,7 @@ class Store(SharedCommits[sqlite3.Connection]):
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
+            self._check_place()
             return self._connection
         connection = None
         try:
@@ -117,6 +130,8 @@ class Store(SharedCommits[sqlite3.Connection]):
             turn = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(turn, fcntl.LOCK_EX)
+                if self._file != (0, 0) and not self.path.exists():
+                    raise OutputError(str(self.path), _GONE)  # it was there: nobody wants an empty one
                 connection = sqlite3.connect(
                     self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
                 )
@@ -124,6 +139,7 @@ class Store(SharedCommits[sqlite3.Connection]):
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute("PRAGMA foreign_keys = ON")
                 self._migrate(connection)
+                self._file = _identity(self.path)
             finally:
                 os.close(turn)
         except sqlite3.Error as error:
@@ -150,6 +166,45 @@ class Store(SharedCommits[sqlite3.Connection]):
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
 
+    def admit(self) -> None:
+        """Look whether more mail may come in.
+
+        Raises:
+            OutputError: the disk is so full that what is left is needed to let mail out.
+        """
+        if not self._reserve.fill():
+            raise OutputError.from_os(str(self.path.parent), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    def _with_room(self, act: Callable[[], ResultT]) -> ResultT:
+        """Do what lets mail out, with the reserve where the disk is full."""
+        try:
+            return act()
+        except OutputError as error:
+            if not error.is_full:
+                raise
+        with self._lock:
+            self._reserve.spend()
+            with contextlib.suppress(OutputError, sqlite3.Error):
+                self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return act()
+
+    def _check_place(self) -> None:
+        """Look whether the connection is to the file that stands under the name; else what it records is lost.
+
+        Raises:
+            OutputError: the file was deleted or replaced.
+        """
+        with contextlib.suppress(OSError):
+            if _identity(self.path) == self._file:
+                return
+        # Never closed: SQLite would take the log of the new file away, which has the same name. The system closes it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._connection))
+        self._connection = None
+        raise OutputError(
+            str(self.path), "the database was deleted or replaced while it was in use; nothing was recorded. End every "
+            "process that uses this queue, put the file back, then ask `mailpipe queue doctor`",
+        )  # fmt: skip
+
     def close(self) -> None:
         """Close the connection; the next use opens it again."""
         with self._lock:
@@ -172,6 +227,7 @@ class Store(SharedCommits[sqlite3.Connection]):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
+                self._check_place()
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -239,6 +295,12 @@ class Store(SharedCommits[sqlite3.Connection]):
         Raises:
             OutputError: the database cannot be written.
         """
+        entry = self._with_room(lambda: self._take(lease, until, now, route, is_attempt))
+        if entry is None:
+            self._reserve.fill()
+        return entry
+
+    def _take(self, lease: str, until: float, now: float, route: str | None, is_attempt: bool) -> Entry | None:
         with self._writing() as connection:
             row = connection.execute(
                 f"""UPDATE message SET lease = ?, leased_until = ? WHERE id = (
@@ -273,6 +335,11 @@ class Store(SharedCommits[sqlite3.Connection]):
         Raises:
             OutputError: the database cannot be written; nothing was changed.
         """
+        return self._with_room(lambda: self._change(identifier, decide, now, arrivals))
+
+    def _change(
+        self, identifier: str, decide: Callable[[Entry], Entry | None], now: float, arrivals: Sequence[Entry]
+    ) -> Entry | None:
         with self._writing() as connection:
             row = connection.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
             if row is None:
@@ -367,6 +434,11 @@ class Store(SharedCommits[sqlite3.Connection]):
         return "" if rows == ["ok"] else "; ".join(rows)
 
 
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
 def open_store(directory: Path | None, database: str | None) -> tuple[QueueStore, Contents]:
     """The places of a queue: states and octets.
 
@@ -376,7 +448,7 @@ def open_store(directory: Path | None, database: str | None) -> tuple[QueueStore
             directory where there is one, which every machine must then see.
 
     Raises:
-        OutputError: one cannot be made or opened.
+        OutputError: one cannot be made or opened, or the database is missing beside messages.
         ConfigError: it was made by a later version of mailpipe, or nothing can speak to the database.
         ValueError: there is neither directory nor database.
     """
@@ -388,6 +460,9 @@ def open_store(directory: Path | None, database: str | None) -> tuple[QueueStore
                 (directory / "owners").mkdir(mode=0o700, exist_ok=True)
             contents = Spool(directory / "content")
             if database is None:
+                # In this order: whoever puts in the first message has made the database before.
+                if next(contents.identifiers(), None) is not None and not (directory / "queue.db").exists():
+                    raise OutputError(str(directory / "queue.db"), _GONE)
                 store = Store(directory / "queue.db", contents.path)
             sync_directory(directory)
             sync_directory(directory.absolute().parent)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from mailpipe.errors import PermanentFailure
-from mailpipe.queue import Queue, deliver_due
+from mailpipe.queue import Entry, Queue, RecipientFate, RecipientResult, deliver_due
 from mailpipe.smtp.envelope import Envelope
+from mailpipe.status import EnhancedStatus
 
 Run = Callable[..., object]
 
@@ -135,3 +136,64 @@ def test_all_of_a_queue_that_no_run_has_needed_yet_is_nothing(mailpipe: Run, fol
     assert mailpipe("queue", "remove", "queued.toml", "--all").code == 0
     assert mailpipe("queue", "remove", "--queue", "never", "--all").code == 66
     assert not (folder / "never").exists()
+
+
+@pytest.fixture
+def mixed(folder: Path, names: dict[str, str]) -> str:
+    """A message of which bob was refused, carol waits, and dora is in doubt."""
+    fates = {"bob": "failed", "carol": "deferred", "dora": "in-doubt"}
+    envelope = Envelope.of("ann@example.org", "bob@example.net", "carol@example.org", "dora@example.net")
+
+    def transport(entry: Entry) -> list[RecipientResult]:
+        return [
+            RecipientResult(path, RecipientFate(fates[path.address.partition("@")[0]]), EnhancedStatus(4, 0, 0), "said")
+            for path in entry.envelope.forward_paths
+        ]
+
+    with Queue(folder / "spool", in_doubt="ask") as queue:
+        queue.remove(*names.values())
+        identifier = queue.put(b"Subject: x\r\n\r\n", envelope, origin="test")
+        deliver_due(queue, transport)
+    return identifier
+
+
+def test_options_mean_recipients_and_not_whoever_shares_their_message(mailpipe: Run, mixed: str) -> None:
+    assert mailpipe("queue", "requeue", "queued.toml", "--all", "--state", "failed").code == 0
+    assert states(mailpipe) == {"bob": "waiting", "carol": "waiting", "dora": "in-doubt"}
+    assert mailpipe("queue", "hold", "queued.toml", "--all", "--recipient", "bob@example.net").code == 0
+    assert states(mailpipe) == {"bob": "held", "carol": "waiting", "dora": "in-doubt"}
+    assert mailpipe("queue", "bounce", "queued.toml", "--all", "--state", "held").code == 0
+    assert states(mailpipe) == {"bob": "failed", "carol": "waiting", "dora": "in-doubt", "ann": "waiting"}
+
+
+def test_removing_what_failed_keeps_what_others_wait_for(mailpipe: Run, mixed: str) -> None:
+    ended = mailpipe("queue", "remove", "queued.toml", "--all", "--state", "failed")
+    assert "left: 1 message with other recipients" in ended.err and "removed: 0 messages" in ended.err
+    assert states(mailpipe) == {"bob": "failed", "carol": "waiting", "dora": "in-doubt"}
+    assert "removed: " in mailpipe("queue", "remove", "queued.toml", mixed).err and states(mailpipe) == {}
+
+
+def test_what_is_in_doubt_is_sent_again_only_where_it_is_named(mailpipe: Run, mixed: str) -> None:
+    assert mailpipe("queue", "requeue", "queued.toml", "--all").code == 0
+    assert states(mailpipe) == {"bob": "waiting", "carol": "waiting", "dora": "in-doubt"}
+    assert mailpipe("queue", "requeue", "queued.toml", "--all", "--state", "in-doubt").code == 0
+    assert states(mailpipe) == {"bob": "waiting", "carol": "waiting", "dora": "waiting"}
+
+
+def test_what_is_being_delivered_is_said_to_be(mailpipe: Run, folder: Path, names: dict[str, str]) -> None:
+    with Queue(folder / "spool", in_doubt="ask") as queue:
+        (entry,) = queue.lease()
+        assert entry.id == names["carol"]
+        ended = mailpipe("queue", "remove", "queued.toml", names["carol"])
+        assert ended.code == 0 and "it may arrive all the same" in ended.err
+        assert queue.settle(entry, []) == ()
+
+
+def test_a_message_that_is_not_what_was_put_in_can_be_looked_at(mailpipe: Run, folder: Path, mixed: str) -> None:
+    (file,) = (folder / "spool" / "content").rglob(f"{mixed}.mail")
+    with file.open("r+b") as octets:
+        octets.write(b"SUBJECT")
+    assert mailpipe("queue", "show", "queued.toml", mixed, "--content").out == b"SUBJECT: x\r\n\r\n"
+    # its sender gets the header as it is now, and the reason
+    assert mailpipe("queue", "bounce", "queued.toml", mixed).code == 0
+    assert states(mailpipe)["ann"] == "waiting"

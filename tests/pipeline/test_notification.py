@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,8 @@ def notice(tmp_path: Path):
             for number, path in enumerate(paths)
         )
         envelope = Envelope(sender, (), MailParameters(**parameters))
-        entry = Entry("0190abcd", envelope, recipients, "test", "", NOW - 7200, NOW - 7200, len(octets), "", content)
+        digest = hashlib.sha256(octets).hexdigest()
+        entry = Entry("0190abcd", envelope, recipients, "test", "", NOW - 7200, NOW - 7200, len(octets), digest, content)
         return Notice(Told(told), entry, recipients, NOW, NOW + 432000)
 
     return make

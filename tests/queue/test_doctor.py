@@ -69,12 +69,13 @@ def test_a_file_that_nobody_can_read_is_set_aside_not_deleted(queue):
     assert queue.doctor() == ()
 
 
-def test_content_that_is_missing_fails_the_message_visibly(queue):
+def test_content_that_is_missing_holds_the_message_for_a_person(queue):
     identifier = queue.put(b"x", TO, origin="test")
     queue.show(identifier).content.unlink()
     assert kinds(queue.doctor()) == ["missing-content"]
     queue.doctor(repair=True)
-    assert {one.state.value for one in queue.show(identifier).recipients} == {"failed"}
+    assert {one.state.value for one in queue.show(identifier).recipients} == {"held"}
+    assert "an old database was put back" in queue.show(identifier).recipients[0].diagnostic
 
 
 @pytest.mark.parametrize("deep", [True, False])

@@ -1,5 +1,6 @@
 """A disk that is full in truth, a small one: the database's own calls, which Python does not see."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -10,8 +11,9 @@ import sys
 import pytest
 
 from mailpipe.errors import OutputError
-from mailpipe.queue import Queue
+from mailpipe.queue import Queue, RecipientFate, RecipientResult, deliver_due
 from mailpipe.smtp.envelope import Envelope
+from mailpipe.status import EnhancedStatus
 
 ENVELOPE = Envelope.of("ann@example.org", "bob@example.net")
 NEXT = b"Subject: next\n\nthe next one\n"
@@ -64,8 +66,9 @@ FILLER = """
 import os, random, sys
 from pathlib import Path
 from mailpipe.errors import OutputError
-from mailpipe.queue import Queue
+from mailpipe.queue import Queue, RecipientFate, RecipientResult, deliver_due
 from mailpipe.smtp.envelope import Envelope
+from mailpipe.status import EnhancedStatus
 chance = random.Random(int(sys.argv[2]))
 with Queue(Path(sys.argv[1]), in_doubt="hold") as queue:
     while True:
@@ -102,3 +105,40 @@ def test_kill_9_on_a_full_disk_loses_nothing_that_was_acknowledged(small_disk):
     copy = small_disk.parent / "copy"  # it has room for the repair
     shutil.copytree(small_disk / "queue", copy)
     assert check_all_there(copy, acknowledged) >= len(acknowledged)
+
+
+def test_a_queue_that_has_filled_its_own_disk_is_still_delivered(small_disk):
+    acknowledged, taken = {}, {}
+    with Queue(small_disk / "queue", in_doubt="hold") as queue:
+        with pytest.raises(OutputError):
+            put_until_full(queue, random.Random(2), acknowledged)
+        for chunk in (100, 1):  # to the last octet
+            with contextlib.suppress(OSError), (small_disk / f"ballast{chunk}").open("ab", buffering=0) as ballast:
+                while True:
+                    ballast.write(b"x" * chunk * 1000)
+        with pytest.raises(OutputError):
+            queue.put(b"x" * 5000, ENVELOPE, origin="test")
+
+        def transport(entry):
+            taken[entry.id] = entry.octets
+            return [
+                RecipientResult(path, RecipientFate.DELIVERED, EnhancedStatus(2, 0, 0))
+                for path in entry.envelope.forward_paths
+            ]
+
+        assert deliver_due(queue, transport).messages == len(acknowledged) > 20
+        assert taken == acknowledged and list(queue.list()) == []
+        assert queue.put(NEXT, ENVELOPE, origin="test")
+
+
+def test_a_queue_that_has_filled_its_own_disk_can_be_opened_and_cleared_by_hand(small_disk):
+    acknowledged = {}
+    with Queue(small_disk / "queue", in_doubt="hold") as queue, pytest.raises(OutputError):
+        put_until_full(queue, random.Random(3), acknowledged)
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("ab", buffering=0) as ballast:
+        while True:
+            ballast.write(b"x" * 1000)
+    with Queue(small_disk / "queue", in_doubt="hold") as queue:
+        first = next(queue.list())
+        queue.remove(first.id)
+        assert len(list(queue.list())) == len(acknowledged) - 1 and not first.content.exists()

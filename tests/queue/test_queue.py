@@ -318,11 +318,12 @@ def test_an_unknown_id_is_told_before_anything_is_changed(queue, verb):
     assert states(queue, identifier) == ["waiting"]
 
 
-def test_a_message_whose_content_is_missing_fails_visibly_and_does_not_stop_the_others(queue):
+def test_a_message_whose_content_is_missing_is_held_and_does_not_stop_the_others(queue):
     broken, whole = (queue.put(b"", TO, origin="test") for _ in range(2))
     queue.show(broken).content.unlink()
     assert [entry.id for entry in queue.lease()] == [whole]
-    assert states(queue, broken) == ["failed"] and "missing" in queue.show(broken).recipients[0].diagnostic
+    assert states(queue, broken) == ["held"] and "missing" in queue.show(broken).recipients[0].diagnostic
+    assert queue.counts().leased == 1  # the whole one
 
 
 def test_counts_add_up(queue, answering):
