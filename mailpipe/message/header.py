@@ -263,14 +263,17 @@ class Header:
         Raises:
             ComposeError: see `Field.compose`.
         """
-        made = composed(name, value, self.line_end)
-        octets = self._octets
+        octets, end = self._octets, self._end
         if octets is not None:
             grammar = self._grammar
-            found = grammar.find(name, octets, self._begin, self._end)
-            if found is not None and grammar.finder(name)[1](octets, found.end(), self._end) is None:
+            found = grammar.find(name, octets, self._begin, end)
+            if found is not None and grammar.finder(name)[1](octets, found.end(), end) is None:
                 start, stop = self._extent(found)
-                return self._of_block(b"".join((octets[self._begin : start], made, octets[stop : self._end])))
+                last = octets[stop - 2 : stop]
+                line_end = last if last == b"\r\n" else b"\n" if last[1:] == b"\n" else self.line_end
+                made = composed(name, value, line_end)
+                return self._of_block(b"".join((octets[self._begin : start], made, octets[stop:end])))
+        made = composed(name, value, self.line_end)
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
         if not places:
