@@ -50,6 +50,7 @@ class Link(asyncio.Protocol):
         self._is_tcp = sock.family != getattr(socket, "AF_UNIX", None)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._carrier: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed = self._loop.create_future()
         self._held = memoryview(b"")
@@ -168,8 +169,8 @@ class Link(asyncio.Protocol):
         """Send as much as the system takes; returns whether that was anything."""
         transport, sent = self._transport, False
         while not self._is_paused and transport is not None:
-            if transport.is_closing():
-                break  # it would swallow the rest, which then seemed to have left
+            if transport.is_closing() or (self._carrier is not None and self._carrier.is_closing()):
+                break  # it would swallow the rest, which then seemed to have left; TLS learns late that TCP broke
             if self._held:
                 piece: bytes | memoryview = self._held[:BLOCK]
                 self._held = self._held[BLOCK:]
@@ -241,7 +242,7 @@ class Link(asyncio.Protocol):
         )
         if made is None:
             raise ConnectionResetError("the connection ended within the handshake")
-        self._transport, self._is_encrypted = made, True
+        self._carrier, self._transport, self._is_encrypted = self._transport, made, True
         made.set_write_buffer_limits(high=BLOCK)  # with zero it would pause for ever
         if self._transcript is not None:
             self._transcript.note("TLS begins")

@@ -68,17 +68,15 @@ class Step:
 
 
 LMTP = Dialect.LMTP
-BLOCKING = ("connection", "sink")
-"""TLS on asyncio is left out as long as one session in twenty stands still behind its handshake."""
 STEPS = {
     "connect": Step("connect", usual="220 peer.test ready"),
     "EHLO": Step("EHLO"),
     "HELO": Step("HELO", before=(Fault("EHLO", "reply", "502 5.5.1 no such command"),)),
     "LHLO": Step("LHLO", dialect=LMTP),
-    "STARTTLS required": Step("STARTTLS", tls=TlsMode.REQUIRED, usual="220 2.0.0 go ahead", fronts=BLOCKING),
-    "STARTTLS opportunistic": Step("STARTTLS", tls=TlsMode.OPPORTUNISTIC, usual="220 2.0.0 go ahead", fronts=BLOCKING),
-    "handshake required": Step("handshake", tls=TlsMode.REQUIRED, fronts=BLOCKING),
-    "handshake opportunistic": Step("handshake", tls=TlsMode.OPPORTUNISTIC, fronts=BLOCKING),
+    "STARTTLS required": Step("STARTTLS", tls=TlsMode.REQUIRED, usual="220 2.0.0 go ahead"),
+    "STARTTLS opportunistic": Step("STARTTLS", tls=TlsMode.OPPORTUNISTIC, usual="220 2.0.0 go ahead"),
+    "handshake required": Step("handshake", tls=TlsMode.REQUIRED),
+    "handshake opportunistic": Step("handshake", tls=TlsMode.OPPORTUNISTIC),
     "AUTH": Step("AUTH", extensions=(*EXTENSIONS, "AUTH PLAIN"), usual="235 2.7.0 welcome"),
     "MAIL": Step("MAIL"),
     **{f"RCPT {place}": Step("RCPT", place) for place in (1, 2, 3)},
@@ -93,6 +91,10 @@ STEPS = {
     "RCPT 2 lmtp": Step("RCPT", 2, dialect=LMTP),
     "DATA lmtp": Step("DATA", dialect=LMTP, usual="354 go ahead"),
     **{f"dot {place} lmtp": Step("dot", place, dialect=LMTP) for place in (1, 2, 3)},
+    "MAIL tls": Step("MAIL", tls=TlsMode.REQUIRED),
+    "DATA tls": Step("DATA", tls=TlsMode.REQUIRED, usual="354 go ahead"),
+    "content tls": Step("content", octets=LARGE, tls=TlsMode.REQUIRED),
+    "dot tls": Step("dot", tls=TlsMode.REQUIRED),
     "RSET": Step("RSET", prelude="refused"),
     "NOOP": Step("NOOP", prelude="alive", fronts=("connection", "asyncio")),
     "QUIT": Step("QUIT", usual="221 2.0.0 bye"),
@@ -100,7 +102,7 @@ STEPS = {
 
 BEFORE_MAIL = ("connect", "EHLO", "HELO", "LHLO", "STARTTLS required", "handshake required", "AUTH")
 AFTER_MAIL = ("MAIL", "RCPT 1", "RCPT 2", "RCPT 3", "DATA", "MAIL plain", "RCPT 2 plain", "DATA plain",
-              "MAIL lmtp", "RCPT 2 lmtp", "DATA lmtp")  # fmt: skip
+              "MAIL lmtp", "RCPT 2 lmtp", "DATA lmtp", "MAIL tls", "DATA tls")  # fmt: skip
 FALL_BACK = ("STARTTLS opportunistic", "handshake opportunistic")
 
 FAULTS = {
@@ -176,6 +178,7 @@ ANY = ()
 BROKEN = ("drop", "reset", "silence", "slow", "garbage", "wrong code", "long line", "endless")
 RCPTS = tuple(step for step in STEPS if step.startswith("RCPT"))
 DATAS = tuple(step for step in STEPS if step.startswith("DATA"))
+DOTS = ("dot", "BDAT", "dot tls")
 LMTP_DOTS = tuple(step for step in STEPS if step.startswith("dot ") and step.endswith("lmtp"))
 
 RULES = (
@@ -196,30 +199,30 @@ RULES = (
     # The envelope.
     rule(RCPTS, "refuse", (DELIVERED, FAILED, DELIVERED), "each recipient has his own answer"),
     rule(RCPTS, "put off", (DELIVERED, DEFERRED, DELIVERED), "each recipient has his own answer"),
-    rule(("MAIL", "MAIL lmtp", "RCPT 1", "RCPT 2", "RCPT 2 lmtp"), "swap", DELIVERED,
+    rule(("MAIL", "MAIL lmtp", "MAIL tls", "RCPT 1", "RCPT 2", "RCPT 2 lmtp"), "swap", DELIVERED,
          "two equal replies in the wrong order are two replies"),
     rule("RCPT 3", "swap", DEFERRED, "354 to RCPT makes no sense"),
     # DATA.
-    rule(("MAIL", "MAIL plain", "MAIL lmtp", *DATAS), "refuse", FAILED, "5yz is final for whoever has no answer yet"),
+    rule(("MAIL", "MAIL plain", "MAIL lmtp", "MAIL tls", *DATAS), "refuse", FAILED, "5yz is final for whoever has no answer yet"),
     rule(DATAS, "wrong code", DEFERRED, "250 to DATA says nothing: no content was sent that could be taken"),
     rule(DATAS, "answer, drop", IN_DOUBT, "354 was the go-ahead: the content has left us before the end is seen"),
     rule(DATAS, "answer, reset", f"{DEFERRED} or {IN_DOUBT}", "whether the content can still leave us is a race"),
     rule(DATAS, "early 250", DEFERRED, "a reply to a dot that has not been sent is no reply to it"),
     rule(AFTER_MAIL, ANY, DEFERRED, "no end of data, no message"),
     # The content.
-    rule("content", "refuse, drop", FAILED, "a last word that explains the end is believed"),
-    rule("content", ANY, DEFERRED, "octets of the content are still here, so that its end cannot be there"),
+    rule(("content", "content tls"), "refuse, drop", FAILED, "a last word that explains the end is believed"),
+    rule(("content", "content tls"), ANY, DEFERRED, "octets of the content are still here, so that its end cannot be there"),
     # Its end.
-    rule(("dot", "BDAT"), "refuse", FAILED, "the answer holds for all"),
-    rule(("dot", "BDAT"), ("put off", "421"), DEFERRED, "the answer holds for all: it is not taken"),
+    rule(DOTS, "refuse", FAILED, "the answer holds for all"),
+    rule(DOTS, ("put off", "421"), DEFERRED, "the answer holds for all: it is not taken"),
     rule(LMTP_DOTS, "refuse", (DELIVERED, FAILED, DELIVERED), "each recipient has his own answer (RFC 2033)"),
     rule(LMTP_DOTS, "put off", (DELIVERED, DEFERRED, DELIVERED), "each recipient has his own answer (RFC 2033)"),
     rule(LMTP_DOTS, "421", (DELIVERED, DEFERRED, IN_DOUBT), "421 answers for one; the others may have been served"),
-    rule(("dot", "BDAT"), ("answer, drop", "answer, reset", "twice"), DELIVERED, "the answer has come"),
+    rule(DOTS, ("answer, drop", "answer, reset", "twice"), DELIVERED, "the answer has come"),
     rule(LMTP_DOTS, ("answer, drop", "answer, reset"), (DELIVERED, DELIVERED, IN_DOUBT), "the answers end with one"),
     rule(LMTP_DOTS, "twice", DELIVERED, "there are as many good answers as recipients, and one more"),
     rule(LMTP_DOTS, ANY, (DELIVERED, IN_DOUBT, IN_DOUBT), "the dot is out and no answer came for him and the others"),
-    rule(("dot", "BDAT"), ANY, IN_DOUBT, "the dot is out and no answer came"),
+    rule(DOTS, ANY, IN_DOUBT, "the dot is out and no answer came"),
 )  # fmt: skip
 
 
@@ -416,7 +419,7 @@ def test_the_matrix_is_whole_and_every_rule_is_needed():
 
 
 @pytest.mark.parametrize(("tls", "fate"), [(TlsMode.REQUIRED, DEFERRED), (TlsMode.OPPORTUNISTIC, DELIVERED)])
-@pytest.mark.parametrize("front", BLOCKING)
+@pytest.mark.parametrize("front", list(FRONTS))
 def test_a_certificate_for_another_name_ends_what_must_be_safe_and_nothing_else(front, tls, fate, authority, ca_file):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("other.test").configure_cert(context)
