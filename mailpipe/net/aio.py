@@ -90,19 +90,27 @@ class AsyncSmtpConnection:
         return self._link is not None
 
     @property
+    def is_used_up(self) -> bool:
+        """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
+        most = self.extensions.mail_max
+        return most is not None and self.transaction_count >= most
+
+    @property
     def extensions(self) -> Extensions:
         """What the peer offers; none while there is no session."""
         return self._link.core.extensions if self._link is not None else Extensions()
 
     async def open(self) -> Extensions:
-        """Connect and introduce ourselves, unless a session stands already.
+        """Connect and introduce ourselves, unless a session stands already that may carry one more message.
 
         Raises:
             TransientFailure: the peer cannot be reached, does not want us, or cannot do what is required.
             ConfigError: the file of certificates cannot be used.
         """
         if self._link is not None and not self._link.is_stale():
-            return self.extensions
+            if not self.is_used_up:
+                return self.extensions
+            await self.quit()
         self.abort()
         try:
             return await self._open(plan_for(self.endpoint, self.opening))
@@ -207,8 +215,9 @@ class AsyncSmtpConnection:
             LocalProtocolError: the message holds a bare CR or LF.
         """
         await self.open()
-        limit = min(recipients_per_transaction, self.extensions.limits.get("RCPTMAX", recipients_per_transaction))
-        batches = in_batches(envelope, limit)
+        extensions = self.extensions
+        limit = min(recipients_per_transaction, extensions.rcpt_max or recipients_per_transaction)
+        batches = in_batches(envelope, limit, extensions.rcpt_domain_max)
         is_first = True
         try:
             part = next(batches)

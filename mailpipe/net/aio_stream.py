@@ -37,6 +37,11 @@ class Connection(Protocol):
         """A session stands."""
         ...
 
+    @property
+    def is_used_up(self) -> bool:
+        """It may carry no more."""
+        ...
+
     async def open(self) -> Extensions:
         """Have a session."""
         ...
@@ -87,7 +92,9 @@ async def in_flight(
             failure = failure or _fill(connection, link, source, waiting, flight, chunking)
             link.pump()
             if flight:
-                if not link.events:
+                if not link.events and connection.is_used_up:
+                    await link.wait()
+                elif not link.events:
                     await source.until(link)
                 for result in _results(connection, link, flight, waiting):
                     yield result
@@ -110,7 +117,7 @@ def _fill(
 ) -> Exception | None:
     """Begin as many transactions as there is room for; returns what stands in the way of all others."""
     core = link.core
-    while core.may_begin:
+    while core.may_begin and not connection.is_used_up:
         if waiting:
             one = waiting.popleft()
         else:

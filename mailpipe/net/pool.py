@@ -244,7 +244,7 @@ class ConnectionPool:
         connection, now = kept.connection, self._clock()
         most = self.limits.messages_per_connection
         if connection.is_open:
-            most = min(most, connection.extensions.limits.get("MAILMAX", most))
+            most = min(most, connection.extensions.mail_max or most)
         idle = now - kept.idle_since
         if connection.transaction_count >= most or now - kept.made_at >= self.limits.age:
             connection.quit()

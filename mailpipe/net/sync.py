@@ -97,19 +97,27 @@ class SmtpConnection:
         return self._stream is not None
 
     @property
+    def is_used_up(self) -> bool:
+        """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
+        most = self.extensions.mail_max
+        return most is not None and self.transaction_count >= most
+
+    @property
     def extensions(self) -> Extensions:
         """What the peer offers; none while there is no session."""
         return self._protocol.extensions
 
     def open(self) -> Extensions:
-        """Connect and introduce ourselves, unless a session stands already.
+        """Connect and introduce ourselves, unless a session stands already that may carry one more message.
 
         Raises:
             TransientFailure: the peer cannot be reached, does not want us, or cannot do what is required.
             ConfigError: the file of certificates cannot be used.
         """
         if self._stream is not None and not self._is_stale():
-            return self.extensions
+            if not self.is_used_up:
+                return self.extensions
+            self.quit()
         self.abort()
         try:
             return self._open(plan_for(self.endpoint, self.opening))
@@ -216,8 +224,9 @@ class SmtpConnection:
             LocalProtocolError: the message holds a bare CR or LF.
         """
         self.open()
-        limit = min(recipients_per_transaction, self.extensions.limits.get("RCPTMAX", recipients_per_transaction))
-        batches = in_batches(envelope, limit)
+        extensions = self.extensions
+        limit = min(recipients_per_transaction, extensions.rcpt_max or recipients_per_transaction)
+        batches = in_batches(envelope, limit, extensions.rcpt_domain_max)
         is_first = True
         try:
             part = next(batches)

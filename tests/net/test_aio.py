@@ -31,6 +31,12 @@ def pairs(count):
     return [(Envelope.of(f"s{number}@x.test", f"b{number}@x.test"), MESSAGE) for number in range(count)]
 
 
+async def slowly(given):
+    for one in given:
+        await asyncio.sleep(0)
+        yield one
+
+
 def streamed(peer, source, timeouts=None, **options):
     async def run():
         async with connection(peer, timeouts=timeouts) as one:
@@ -111,6 +117,37 @@ def test_many_recipients_go_in_several_transactions():
     with ScriptedPeer(extensions=("LIMITS RCPTMAX=8", "PIPELINING")) as peer:
         assert len(asyncio.run(run(peer)).accepted) == 25
         assert [len(taken.forward_paths) for taken in peer.taken] == [8, 8, 8, 1]
+
+
+@pytest.mark.parametrize("front", [SmtpConnection, AsyncSmtpConnection])
+def test_a_transaction_names_no_more_domains_and_a_session_has_no_more_transactions_than_the_peer_allows(front):
+    addresses = ["a@one.test", "b@two.test", "c@One.test", "d@three.test", "e@two.test"]
+
+    async def run(peer):
+        async with connection(peer) as one:
+            return await one.deliver(Envelope.of("ann@x.test", *addresses), MESSAGE)
+
+    def block(peer):
+        with SmtpConnection(Endpoint(peer.host, peer.port), Opening("client.test")) as one:
+            return one.deliver(Envelope.of("ann@x.test", *addresses), MESSAGE)
+
+    with ScriptedPeer(extensions=("LIMITS RCPTDOMAINMAX=1 MAILMAX=2", "PIPELINING")) as peer:
+        result = block(peer) if front is SmtpConnection else asyncio.run(run(peer))
+        assert [answer.path.address for answer in result.answers] == addresses and len(result.accepted) == 5
+        assert [taken.forward_paths for taken in peer.taken] == [
+            ("a@one.test", "c@One.test"), ("b@two.test", "e@two.test"), ("d@three.test",)
+        ]  # fmt: skip
+        assert [taken.session for taken in peer.taken] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("source", [pairs, lambda count: slowly(pairs(count))])
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_stream_goes_on_over_another_session_where_one_may_carry_no_more(most, source):
+    with ScriptedPeer(extensions=(*CHUNKING, f"LIMITS MAILMAX={most}")) as peer:
+        results = streamed(peer, source(7), window=4, chunking=True)
+        assert [result.accepted != () for result in results] == [True] * 7
+        assert [taken.session for taken in peer.taken] == [1 + number // most for number in range(7)]
+        assert all(session[-1] == "QUIT" for session in peer.sessions)
 
 
 def test_lmtp_answers_for_each_recipient():
