@@ -63,6 +63,7 @@ BEAT = 5.0
 LOOK_AGAIN = 2.0
 """Seconds after which `deliver_forever` looks for what other processes have put in: one indexed read."""
 
+_TOO_LATE = EnhancedStatus(5, 4, 7)
 _COUNTED = {
     RecipientState.DELIVERED: "delivered",
     RecipientState.FAILED: "failed",
@@ -258,8 +259,16 @@ def deliver_forever(
 
 
 def _attempt(queue: Queue, transport: Transport, entry: Entry, journals: bool) -> Sequence[RecipientResult]:
+    aged = entry.as_of(queue.now())
+    if aged is None:  # RFC 2852 section 4.1.2: with nothing left it is returned, and no longer tried
+        words = "the time within which the sender wanted it delivered or returned is over"
+        nobody = ForwardPath("")
+        return [
+            RecipientResult(one.forward_path or nobody, RecipientFate.FAILED, _TOO_LATE, words)
+            for one in entry.remaining
+        ]
     try:
-        return transport(entry)
+        return transport(aged)
     except Exception as error:  # noqa: BLE001 a transport's exception must not lose the message nor stop the others
         return _results(queue, entry, error, journals)
     except BaseException:

@@ -13,12 +13,16 @@ import json
 import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import IO, Annotated, Any, Literal, Protocol
 
 from mailpipe.errors import InputError
+from mailpipe.smtp.demand import after_waiting, in_fields
 from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.status import EnhancedStatus
+
+_NOTHING_ASKED = MailParameters()
 
 
 class Content(Protocol):
@@ -202,6 +206,32 @@ class Entry:
         return max((recipient.attempts for recipient in self.recipients), default=0)
 
     @property
+    def return_by(self) -> float | None:
+        """When it is to be returned if it has not been delivered (RFC 2852, mode R), seconds since the epoch."""
+        return return_by(self.sender.parameters, self.created)
+
+    def late_marks(self, warn_after: float | None) -> tuple[float, ...]:
+        """The moments at which the sender is told that it is late, as the queue or the sender (RFC 2852) wants it.
+
+        Args:
+            warn_after: seconds after its arrival; None for never.
+        """
+        return late_marks(self.sender.parameters, self.created, self.since, warn_after)
+
+    def as_of(self, now: float) -> "Entry | None":
+        """The message with what is left of the times that its sender gave it; None where it is to be returned.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        given = self.sender.parameters
+        moment = datetime.fromtimestamp(now, UTC)
+        left = given if given == _NOTHING_ASKED else after_waiting(given, max(0.0, now - self.created), moment)
+        if left is None or left is given:
+            return None if left is None else self
+        return replace(self, sender=replace(self.sender, parameters=left))
+
+    @property
     def next_try(self) -> float | None:
         """When the first recipient is due, None where none is."""
         moments = [
@@ -264,6 +294,19 @@ class Entry:
             "next_try": self.next_try,
             "leased_until": self.leased_until,
         }
+
+
+def return_by(asked: MailParameters, created: float) -> float | None:
+    """See `Entry.return_by`; of a message that came at `created`."""
+    asked = in_fields(asked)
+    return None if asked.by_time is None or asked.by_mode != "R" else created + asked.by_time
+
+
+def late_marks(asked: MailParameters, created: float, since: float, warn_after: float | None) -> tuple[float, ...]:
+    """See `Entry.late_marks`; of a message that came at `created` and whose patience counts from `since`."""
+    asked = in_fields(asked)
+    marks = () if warn_after is None else (since + warn_after,)
+    return marks if asked.by_time is None or asked.by_mode != "N" else (*marks, created + asked.by_time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from enum import StrEnum
 
 from mailpipe.queue.entry import Entry, Handover, Recipient, RecipientState
 from mailpipe.queue.spool import SHARDS
+from mailpipe.smtp.demand import in_fields
 from mailpipe.smtp.envelope import Envelope
 
 _OVER = (RecipientState.FAILED, RecipientState.EXPIRED)
@@ -98,24 +99,32 @@ def notices(
         return ()
     found: dict[Told, list[Recipient]] = {}
     for old, new in zip(before.recipients, after.recipients, strict=True):
-        told = _told(old, new, after.since, now, warn_after, (handovers or {}).get(new.position, Handover.RELAYED))
+        told = _told(old, new, after, now, warn_after, (handovers or {}).get(new.position, Handover.RELAYED))
         if told is not None:
             found.setdefault(told, []).append(new)
-    return tuple(Notice(told, after, tuple(them), now, after.since + expire) for told, them in found.items())
+    until = after.since + expire
+    until = until if after.return_by is None else min(until, after.return_by)
+    return tuple(Notice(told, after, tuple(them), now, until) for told, them in found.items())
 
 
 def _told(
-    old: Recipient, new: Recipient, since: float, now: float, warn_after: float | None, handover: Handover
+    old: Recipient, new: Recipient, after: Entry, now: float, warn_after: float | None, handover: Handover
 ) -> Told | None:
     asked = new.forward_path.notify if new.forward_path else ()
     if new.state in _OVER and old.state not in _OVER:
         # RFC 3461 section 4.1: without NOTIFY a failure is told.
         return Told.FAILED if not asked or "FAILURE" in asked else None
     if new.state is RecipientState.DELIVERED and old.state is not RecipientState.DELIVERED:
+        by = in_fields(after.sender.parameters)
+        # RFC 2852 section 4.1: a trace, or the last word on a mail whose next hop does not know of its time
+        is_traced = by.by_time is not None and (by.by_trace or (by.by_mode == "N" and handover is Handover.RELAYED))
+        if is_traced and handover is not Handover.FINAL and "NEVER" not in asked:
+            return Told.RELAYED
         if "SUCCESS" not in asked or handover is Handover.REPORTING:
             return None
         return Told.DELIVERED if handover is Handover.FINAL else Told.RELAYED
-    if new.state is RecipientState.WAITING and warn_after is not None and (not asked or "DELAY" in asked):
+    # RFC 2852 section 4.1.3: whoever gave a time in mode N is told when it is over, but for NOTIFY=NEVER.
+    if new.state is RecipientState.WAITING and (not asked or "DELAY" in asked):
         # Once: what was recorded after that moment has been told already.
-        return Told.DELAYED if old.changed < since + warn_after <= now else None
+        return Told.DELAYED if any(old.changed < mark <= now for mark in after.late_marks(warn_after)) else None
     return None

@@ -10,7 +10,15 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from mailpipe.queue.entry import Entry, Recipient, RecipientFate, RecipientResult, RecipientState
+from mailpipe.queue.entry import (
+    Entry,
+    Recipient,
+    RecipientFate,
+    RecipientResult,
+    RecipientState,
+    late_marks,
+    return_by,
+)
 from mailpipe.queue.schedule import Schedule
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.status import EnhancedStatus
@@ -52,7 +60,9 @@ class Policy:
             ValueError: there are neither as many reasons as recipients, nor one, nor none.
         """
         paths: tuple[ForwardPath | None, ...] = envelope.forward_paths or (None,)
-        again = self.schedule.next_try(1, now, now, self.chance)
+        marks = late_marks(envelope.parameters, now, now, self.schedule.warn_after)
+        until = return_by(envelope.parameters, now)
+        again = self.schedule.next_try(1, now, now, self.chance, marks=marks, until=until)
         recipients = []
         for position, path in enumerate(paths):
             reason = _reason(reasons, position, path, len(paths))
@@ -95,7 +105,7 @@ class Policy:
             elif (is_ours or is_missed) and one.state.is_live:
                 if tried.attempts not in moments:
                     # One draw for all, so that recipients that waited together go on together.
-                    moments[tried.attempts] = self.schedule.next_try(tried.attempts, now, current.since, self.chance)
+                    moments[tried.attempts] = self._next_try(current, tried, now)
                 is_in_doubt = fate is RecipientFate.IN_DOUBT
                 changed.append(self._put_off(tried, moments[tried.attempts], is_in_doubt=is_in_doubt))
         after = current.with_recipients(*changed)
@@ -117,12 +127,18 @@ class Policy:
             if not one.is_attempted:
                 continue
             tried = _tried(one, *_CUT_SHORT, now)
-            if one.changed < current.since + (self.schedule.warn_after or 0.0) <= now:
+            if any(one.changed < mark <= now for mark in current.late_marks(self.schedule.warn_after)):
                 tried = replace(tried, changed=one.changed)  # nobody was told of the delay yet
             # By the schedule, not at once: this may be the message that the process died of.
-            moment = self.schedule.next_try(tried.attempts, now, current.since, self.chance)
+            moment = self._next_try(current, tried, now)
             ended.append(self._put_off(tried, moment, is_in_doubt=True))
         return replace(current.with_recipients(*ended), lease="", leased_until=None)
+
+    def _next_try(self, current: Entry, tried: Recipient, now: float) -> float | None:
+        marks = current.late_marks(self.schedule.warn_after)
+        return self.schedule.next_try(
+            tried.attempts, now, current.since, self.chance, marks=marks, until=current.return_by
+        )
 
     def _put_off(self, tried: Recipient, moment: float | None, *, is_in_doubt: bool) -> Recipient:
         """A tried recipient that is not settled, to be tried at a moment; None where its time is over."""

@@ -11,6 +11,7 @@ Never here: a clock, sleep, or a queue. Moments and chance are given by the call
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -99,7 +100,16 @@ class Schedule:
                 return delay
         return self.steps[-1][0]
 
-    def next_try(self, attempts: int, now: float, since: float, chance: Random) -> float | None:
+    def next_try(
+        self,
+        attempts: int,
+        now: float,
+        since: float,
+        chance: Random,
+        *,
+        marks: Iterable[float] = (),
+        until: float | None = None,
+    ) -> float | None:
         """The moment of the next attempt, or None where the message has expired.
 
         Args:
@@ -107,13 +117,16 @@ class Schedule:
             now: the moment of the last one.
             since: the moment from which the expiry counts.
             chance: where the jitter comes from.
+            marks: more moments at which the sender is told that it is late; an attempt falls on each.
+            until: when it expires at the latest, whatever the schedule says; None for the schedule's expiry.
         """
         end = since + self.expire
+        if until is not None:
+            end = min(end, until)
         if now >= end:
             return None
         delay = self.delay(attempts)
         if self.jitter:
             delay *= 1 + chance.uniform(-self.jitter, self.jitter)
-        if self.warn_after is not None and now < since + self.warn_after:
-            end = min(end, since + self.warn_after)
-        return min(now + delay, end)
+        told_at = marks if self.warn_after is None else (*marks, since + self.warn_after)
+        return min(now + delay, end, *(mark for mark in told_at if mark > now))

@@ -23,6 +23,7 @@ from mailpipe.net.sync import SmtpConnection
 from mailpipe.net.trace import TraceFile
 from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, RecipientReceipt
+from mailpipe.smtp.demand import in_fields
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
@@ -155,7 +156,7 @@ class Handover:
             stands_in = failure is not None or sessions > 0
             envelope = mail.envelope.with_forward_paths(*(paths[place] for place in pending))
             try:
-                result, peer, reports = self._one(target, mail.with_envelope(envelope))
+                result, peer, offers = self._one(target, mail.with_envelope(envelope))
             except TransientFailure as error:
                 failure = failure or error
                 continue
@@ -171,7 +172,7 @@ class Handover:
                 continue
             sessions += 1
             for place, answer in zip(pending, result.answers, strict=True):
-                entries[place] = _entry(answer, result, peer, stands_in=stands_in, reports=reports)
+                entries[place] = _entry(answer, result, peer, stands_in=stands_in, offers=offers)
                 if answer.is_accepted and not reference:
                     reference = str(answer.reply)
             pending = [place for place in pending if entries[place].fate is Fate.DEFERRED]
@@ -184,8 +185,8 @@ class Handover:
         )
         return Handed(receipts, None if entries else failure, reference)
 
-    def _one(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, bool]:
-        """A transaction with one server, or why the mail cannot be said to it; its name; whether it reports (RFC 3461).
+    def _one(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, Extensions]:
+        """A transaction with one server, or why the mail cannot be said to it; its name; what it offers.
 
         Raises:
             TransientFailure: nothing was handed over.
@@ -193,9 +194,9 @@ class Handover:
         key = target.key
         with self._pool.lease(key, partial(_TargetConnection, target, self._timeouts, self._trace)) as connection:
             result: TransactionResult | ComposeError
-            reports = False
+            offers = Extensions()
             try:
-                result, reports = self._converse(connection, mail)
+                result, offers = self._converse(connection, mail)
             except TransientFailure as failure:
                 self._pool.note_down(key, failure)
                 target.watcher.failed(failure)
@@ -208,9 +209,9 @@ class Handover:
             self._pool.note_up(key)
         else:
             self._pool.note_lost(key, TransientFailure(result.lost.diagnostic, result.lost.status))
-        return result, peer, reports
+        return result, peer, offers
 
-    def _converse(self, connection: SmtpConnection, mail: Mail) -> tuple[TransactionResult, bool]:
+    def _converse(self, connection: SmtpConnection, mail: Mail) -> tuple[TransactionResult, Extensions]:
         while True:
             extensions = connection.open()
             policy = _policy(extensions, mail)
@@ -220,7 +221,7 @@ class Handover:
             refused_by_us = all(not answer.command and answer.reply is not None for answer in result.answers)
             # A connection that had to be made anew may have found another server behind the name.
             if not (refused_by_us and connection.is_open and _policy(connection.extensions, mail) != policy):
-                return result, extensions.dsn
+                return result, extensions
 
 
 def deferred(path: ForwardPath, failure: TransientFailure | None) -> RecipientReceipt:
@@ -249,8 +250,9 @@ def _of_error(path: ForwardPath, error: ComposeError, fate: Fate) -> RecipientRe
 
 
 def _entry(
-    answer: RecipientAnswer, result: TransactionResult, peer: str, *, stands_in: bool = False, reports: bool = False
-) -> RecipientReceipt:
+    answer: RecipientAnswer, result: TransactionResult, peer: str, *, stands_in: bool = False,
+    offers: Extensions | None = None,
+) -> RecipientReceipt:  # fmt: skip
     """One recipient's receipt.
 
     Args:
@@ -258,7 +260,7 @@ def _entry(
         result: the transaction that it belongs to.
         peer: who was spoken to.
         stands_in: another server is the better one; that this one could not take the mail is no reason to give up.
-        reports: the peer takes NOTIFY, and tells the sender itself what it was asked to tell (RFC 3461 section 5.2.3).
+        offers: what the peer offers.
     """
     reply = answer.reply
     if reply is None:
@@ -277,5 +279,13 @@ def _entry(
     if not answer.command:
         return RecipientReceipt(answer.path, fate, status, f"not sent to {peer}: {reply.text}"[:MAX_DIAGNOSTIC])
     words = f"{peer} said: {reply} (in reply to {answer.command})"
-    handover = "reporting" if reports and answer.is_accepted and answer.path.notify else ""
+    handover = "reporting" if offers is not None and answer.is_accepted and _reports(answer, result, offers) else ""
     return RecipientReceipt(answer.path, fate, status, words[:MAX_DIAGNOSTIC], handover)
+
+
+def _reports(answer: RecipientAnswer, result: TransactionResult, offers: Extensions) -> bool:
+    """Whether the peer was told what the sender wants to know, and tells it (RFC 3461 section 5.2.3, RFC 2852)."""
+    notify, has_time = answer.path.notify, in_fields(result.envelope.parameters).by_time is not None
+    if (notify and not offers.dsn) or (has_time and offers.deliver_by is None):
+        return False
+    return bool(notify) or has_time

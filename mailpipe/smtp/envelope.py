@@ -18,7 +18,8 @@ from mailpipe.smtp.xtext import encode_xtext
 Parameters = tuple[tuple[str, str | None], ...]
 """ESMTP parameters that mailpipe has no name for: (keyword in capitals, value or None)."""
 
-_MOST_SECONDS = 999_999_999  # nine digits, in RFC 2852 section 4 as in RFC 4865 section 4
+LONGEST = 999_999_999
+"""LIMIT: seconds that can be said: nine digits, in RFC 2852 section 4 as in RFC 4865 section 4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class MailParameters:
         auth: the address-spec of who submitted the mail, "" where that is not known well enough; None where not given
             (RFC 4954 section 5).
         mt_priority: -9 to 9, the higher the more urgent; None where not given (RFC 6710).
-        hold_for: seconds for which the next hop is to hold the mail back; None where not given (RFC 4865).
+        hold_for: seconds for which the next hop is to hold the mail back, 0 where they are over; None where not given
+            (RFC 4865).
         hold_until: the moment until which it is, in UTC as RFC 3339 writes it: "2026-12-24T18:00:00Z"; never together
             with `hold_for`.
         by_time: seconds within which it is to be delivered, below zero where they are over; None where not given
@@ -86,15 +88,15 @@ class MailParameters:
             AddressSpec.parse(self.auth)
         if self.mt_priority is not None and not -9 <= self.mt_priority <= 9:
             raise LocalProtocolError(f"a priority is -9 to 9 (RFC 6710 section 4), not {self.mt_priority}")
-        if self.hold_for is not None and not 0 <= self.hold_for <= _MOST_SECONDS:
-            raise LocalProtocolError(f"hold_for is 0 to {_MOST_SECONDS} seconds (RFC 4865), not {self.hold_for}")
+        if self.hold_for is not None and not 0 <= self.hold_for <= LONGEST:
+            raise LocalProtocolError(f"hold_for is 0 to {LONGEST} seconds (RFC 4865), not {self.hold_for}")
         until = self.hold_until
         if until is not None and (self.hold_for is not None or until[-1:] != "Z" or parse_moment(until) is None):
             words = "hold_until is a moment such as 2026-12-24T18:00:00Z, and never together with hold_for"
             raise LocalProtocolError(f"{words} (RFC 4865), not {until[:80]!a}")
         if self.by_time is not None:
-            if not -_MOST_SECONDS <= self.by_time <= _MOST_SECONDS or self.by_mode not in ("R", "N"):
-                words = f"at most {_MOST_SECONDS} seconds with mode R or N"
+            if not -LONGEST <= self.by_time <= LONGEST or self.by_mode not in ("R", "N"):
+                words = f"at most {LONGEST} seconds with mode R or N"
                 raise LocalProtocolError(f"{words} (RFC 2852 section 4), not {self.by_time} with {self.by_mode[:80]!a}")
             if self.by_mode == "R" and self.by_time <= 0:
                 raise LocalProtocolError("no time is left in mode R: the mail is to be returned (RFC 2852 section 4)")

@@ -6,7 +6,7 @@ import pytest
 
 from mailpipe.errors import InputError, OutputError
 from mailpipe.queue import Handover, Letter, RecipientFate, RecipientResult, Schedule, deliver_due
-from mailpipe.smtp.envelope import Envelope, ForwardPath
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.status import EnhancedStatus
 
 HOUR = 3600.0
@@ -35,6 +35,33 @@ def reporting(make_queue, told):
 
 def to(*notify, sender="ann@example.org"):
     return Envelope(sender, (ForwardPath("bob@example.net", notify),))
+
+
+@pytest.mark.parametrize(
+    ("asked", "notify", "handover", "expected"),
+    [
+        ({"by_mode": "N"}, (), Handover.RELAYED, ["relayed"]),  # the next hop knows nothing of the time
+        ({"by_mode": "N"}, (), Handover.REPORTING, []),
+        ({"by_mode": "R"}, (), Handover.REPORTING, []),
+        ({"by_trace": True}, (), Handover.REPORTING, ["relayed"]),
+        ({"by_trace": True}, ("NEVER",), Handover.REPORTING, []),
+        ({"by_trace": True}, (), Handover.FINAL, []),
+        ({"by_trace": True}, ("SUCCESS",), Handover.FINAL, ["delivered"]),
+    ],
+)
+def test_a_mail_with_a_time_is_traced(reporting, told, asked, notify, handover, expected):
+    queue, envelope = reporting(), to(*notify)
+    envelope = Envelope(envelope.reverse_path, envelope.forward_paths, MailParameters(by_time=600, **asked))
+    queue.put(b"", envelope, origin="test")
+
+    def transport(entry):
+        return [
+            RecipientResult(path, RecipientFate.DELIVERED, EnhancedStatus(2, 0, 0), "", handover)
+            for path in entry.envelope.forward_paths
+        ]
+
+    deliver_due(queue, transport)
+    assert [kind for kind, _ in told] == expected
 
 
 def reports_in(queue):

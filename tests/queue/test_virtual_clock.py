@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mailpipe.queue import Letter, Schedule, Told, deliver_due, deliver_forever
-from mailpipe.smtp.envelope import Envelope
+from mailpipe.smtp.envelope import Envelope, MailParameters
 
 DAY, HOUR = 86400.0, 3600.0
 TO = Envelope.of("ann@example.org", "bob@example.net")
@@ -77,6 +77,46 @@ def test_five_days_of_attempts_fall_on_their_due_times_in_less_than_a_second(
     assert told == [*warnings, (Told.FAILED, start + 5 * DAY)]
     assert (counts.expired, counts.delivered) == (1, len(told))
     assert taken < 1
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_mail_with_a_time_is_sent_with_what_is_left_of_it_and_returned_when_it_is_over(
+    make_queue, clock, answering, told, reporter, raw
+):
+    schedule = Schedule.parse("5m, 15m, 1h*3, 4h*10", "5d", 0, 4 * HOUR)
+    queue, start, left = make_queue(retry=schedule, reporter=reporter), clock.now, []
+    asked = MailParameters(parameters=(("BY", "3000;R"),)) if raw else MailParameters(by_time=3000)
+    identifier = queue.put(b"", Envelope(TO.reverse_path, TO.forward_paths, asked), origin="test")
+
+    def transport(entry):
+        if entry.sender.reverse_path:
+            left.append(entry.sender.parameters.by_time or 3000)
+        return answering("deferred" if entry.sender.reverse_path else "delivered")(entry)
+
+    run(queue, clock, transport, start + DAY)
+    assert left == [3000, 2700, 1800]
+    one = queue.show(identifier).recipients[0]
+    assert (one.state.value, str(one.status), one.changed) == ("failed", "5.4.7", start + 3000)
+    assert told == [(Told.FAILED, start + 3000)]
+
+
+def test_a_mail_whose_time_may_pass_goes_on_and_its_sender_is_told_at_that_moment(
+    make_queue, clock, answering, told, reporter
+):
+    queue, start, left = make_queue(retry=Schedule.parse("15m", "2h", 0), reporter=reporter), clock.now, []
+    asked = MailParameters(by_time=1000, by_mode="N", hold_for=1500, parameters=(("X-A", "b"),))
+    queue.put(b"", Envelope(TO.reverse_path, TO.forward_paths, asked), origin="test")
+
+    def transport(entry):
+        given = entry.sender.parameters
+        if entry.sender.reverse_path:
+            assert given.parameters == (("X-A", "b"),)
+            left.append((given.by_time, given.hold_for))
+        return answering("deferred" if entry.sender.reverse_path and len(left) < 4 else "delivered")(entry)
+
+    run(queue, clock, transport, start + DAY)
+    assert left == [(1000, 1500), (100, 600), (0, 500), (-900, None)]
+    assert told == [(Told.DELAYED, start + 1000), (Told.RELAYED, start + 1900)]
 
 
 def test_with_jitter_every_attempt_stays_near_its_delay_and_the_ends_are_exact(make_queue, clock, answering, reporter):

@@ -467,3 +467,19 @@ def test_a_server_that_was_asked_to_report_is_said_to_do_so(extensions, handover
         receipt = sink.deliver(mail_of().with_envelope(envelope))
         sink.close()
     assert [one.handover for one in receipt.recipients] == [handover, ""]
+
+
+@pytest.mark.parametrize(
+    ("extensions", "notify", "handover"),
+    [((), (), ""), (("DELIVERBY",), (), "reporting"), (("DELIVERBY",), ("SUCCESS",), ""), (("DSN",), ("SUCCESS",), ""),
+     (("DSN", "DELIVERBY 30"), ("SUCCESS",), "reporting")],
+)  # fmt: skip
+def test_a_server_that_knows_the_time_of_a_mail_is_said_to_report_on_it(extensions, notify, handover):
+    parameters = MailParameters(by_time=60, by_mode="N")
+    with ScriptedPeer(extensions=extensions) as peer:
+        sink = sink_for(peer)
+        envelope = Envelope("ann@example.org", (ForwardPath("bob@example.net", notify),), parameters)
+        receipt = sink.deliver(mail_of().with_envelope(envelope))
+        sink.close()
+    assert receipt.recipients[0].handover == handover
+    assert (("BY", "60;N") in peer.taken[0].parameters) == any("DELIVERBY" in one for one in extensions)

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import pytest
 
 from mailpipe.errors import LocalProtocolError
-from mailpipe.smtp.demand import demand_parameters, demand_refusal
+from mailpipe.smtp.demand import after_waiting, demand_parameters, demand_refusal
 from mailpipe.smtp.envelope import Envelope, MailParameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.negotiation import plan_transaction
@@ -75,6 +76,37 @@ def test_less_time_than_the_peer_needs_is_refused_only_where_the_mail_would_be_r
     assert refusal(by_time=120) is None
     assert refusal(by_time=119) == "550 5.4.7"
     assert refusal(by_time=119, by_mode="N") is None
+
+
+def left(waited, **asked):
+    moment = datetime(2026, 12, 24, 18, 0, tzinfo=UTC)
+    return after_waiting(MailParameters(**asked), waited, moment)
+
+
+def test_what_is_left_of_a_time_is_what_is_said():
+    assert left(60.2, by_time=120).by_time == 59
+    assert left(119, by_time=120).by_time == 1
+    assert left(120, by_time=120) is None and left(1e12, by_time=120) is None
+    assert left(500, by_time=120, by_mode="N", by_trace=True).by_word == "-380;NT"
+    assert left(1e12, by_time=120, by_mode="N").by_time == -999_999_999
+    assert left(59.9, hold_for=60).hold_for == 1
+    assert left(60, hold_for=60).hold_for is None
+    assert left(0, hold_until="2026-12-24T18:00:01Z").hold_until == "2026-12-24T18:00:01Z"
+    assert left(0, hold_until="2026-12-24T18:00:00Z").hold_until is None
+
+
+def test_times_that_came_as_words_are_read():
+    words = (("BY", "+120;nT"), ("HOLDFOR", "60"), ("X-A", None))
+    read = left(10, parameters=words)
+    assert (read.by_word, read.hold_for, read.parameters) == ("110;NT", 50, (("X-A", None),))
+    assert left(10, parameters=(("HOLDUNTIL", "2026-12-24T20:00:00+01:00"),)).hold_until == "2026-12-24T19:00:00Z"
+    for words in [(("BY", "0;R"),), (("BY", "1;X"),), (("HOLDFOR", "soon"),), (("HOLDFOR", "1"), ("HOLDUNTIL", "2026-12-24T20:00:00Z"))]:
+        assert left(10, parameters=words).parameters == words
+
+
+def test_no_time_to_hold_is_no_condition_and_is_not_said():
+    assert refusal(NONE, hold_for=0) is None
+    assert demand_parameters(MailParameters(hold_for=0), ALL) == ()
 
 
 def test_a_refusal_reaches_every_recipient_and_nothing_is_sent():
