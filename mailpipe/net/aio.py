@@ -22,7 +22,7 @@ from mailpipe.net.aio_link import Link
 from mailpipe.net.aio_stream import Pairs, in_flight
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
 from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
-from mailpipe.net.tls import client_context
+from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.command import Command, Greeting, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, ReplyReceived, TransactionEnded, TransactionResult
@@ -133,6 +133,7 @@ class AsyncSmtpConnection:
             if plan.tls is TlsMode.IMPLICIT:
                 link.core.encrypted = True
                 await self._handshake(link)
+                link.core.verified = self._is_proven()
             link.core.extensions = await self._run(plan, link)
         except BaseException:
             self.abort()
@@ -148,7 +149,7 @@ class AsyncSmtpConnection:
             while True:
                 if isinstance(step, Handshake):
                     await self._handshake(link)
-                    link.core.tls_started()
+                    link.core.tls_started(verified=self._is_proven())
                     reply = None
                 else:
                     reply = await self.command(step)
@@ -167,6 +168,9 @@ class AsyncSmtpConnection:
             raise
         except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
+
+    def _is_proven(self) -> bool:
+        return self._context is not None and is_proof(self._context)
 
     async def transaction(self, envelope: Envelope, octets: bytes, *, chunking: bool = False) -> TransactionResult:
         """Hand over one message to all recipients of an envelope.

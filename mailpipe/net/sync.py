@@ -20,7 +20,7 @@ from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
 from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.stream import Stream
-from mailpipe.net.tls import client_context
+from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.client import ClientProtocol
 from mailpipe.smtp.command import Command, Greeting, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
@@ -141,6 +141,7 @@ class SmtpConnection:
                 self._handshake(stream)
             encrypted = plan.tls is TlsMode.IMPLICIT
             self._protocol = ClientProtocol(plan.dialect, encrypted=encrypted)
+            self._protocol.verified = encrypted and self._is_proven()
             self._protocol.extensions = self._run(plan, stream, encrypted)
             if not self.is_open:
                 words = f"{self.last_peer}: the peer ended the session right behind its opening"
@@ -159,7 +160,7 @@ class SmtpConnection:
             while True:
                 if isinstance(step, Handshake):
                     self._handshake(stream)
-                    self._protocol.tls_started()
+                    self._protocol.tls_started(verified=self._is_proven())
                     reply = None
                 else:
                     reply = self.command(step)
@@ -180,6 +181,9 @@ class SmtpConnection:
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
         if self._transcript is not None:
             self._transcript.note("TLS begins")
+
+    def _is_proven(self) -> bool:
+        return self._context is not None and is_proof(self._context)
 
     def transaction(self, envelope: Envelope, octets: bytes) -> TransactionResult:
         """Hand over one message to all recipients of an envelope.

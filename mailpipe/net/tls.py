@@ -114,6 +114,13 @@ def dane_context(
     return context
 
 
+def is_proof(context: ssl.SSLContext) -> bool:
+    """Whether a handshake with this context shows who the peer is: by a name in a believed certificate, or by DANE."""
+    if isinstance(context, _DaneContext):
+        return bool(context.records)
+    return context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+
+
 class _DaneContext(ssl.SSLContext):
     records: tuple[TlsaRecord, ...] = ()
     names: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from mailpipe.fields.date import render as render_date
 from mailpipe.message import Field, Message, compose, parse
 from mailpipe.message.entity import Entity
 from mailpipe.queue import Entry, Letter, Notice, Recipient, Told
+from mailpipe.smtp.demand import must_use_tls
 from mailpipe.smtp.envelope import Envelope, MailParameters
 from mailpipe.smtp.xtext import decode_xtext
 from mailpipe.status import EnhancedStatus
@@ -122,7 +123,9 @@ class Reports:
         message = compose.multipart(
             "report", parts, params={"report-type": "delivery-status"}, fields=self._header(notice), kind=Message
         )
-        return Letter(bytes(message), Envelope.of("", sender) if not is_utf8 else _utf8_envelope(sender))
+        # RFC 8689 section 5: what must travel over TLS does so on its way back
+        parameters = MailParameters(smtputf8=is_utf8, requiretls=must_use_tls(entry.sender.parameters))
+        return Letter(bytes(message), Envelope("", Envelope.of("", sender).forward_paths, parameters))
 
     def _header(self, notice: Notice) -> list[Field]:
         identifier = f"{hashlib.sha256(notice.name.encode()).hexdigest()[:32]}@{self._host}"
@@ -232,7 +235,10 @@ def _returned(notice: Notice, head: bytes, is_utf8: bool) -> list[Entity]:
     entry = notice.entry
     if not head:
         return []
-    if notice.told is Told.FAILED and entry.sender.parameters.ret != "HDRS" and entry.size <= FULL_LIMIT:
+    asked = entry.sender.parameters
+    # RFC 8689 section 5: the header of what must travel over TLS is enough
+    may_be_whole = asked.ret != "HDRS" and not must_use_tls(asked) and entry.size <= FULL_LIMIT
+    if notice.told is Told.FAILED and may_be_whole:
         octets = _LINE_END.sub(b"\r\n", _whole(entry))
         if octets and b"\0" not in octets and not _OVERLONG.search(octets):
             if is_utf8 and not octets.isascii():
@@ -301,7 +307,3 @@ def _filled(text: str, indent: int = 0) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _utf8_envelope(sender: str) -> Envelope:
-    return Envelope("", Envelope.of("", sender).forward_paths, MailParameters(smtputf8=True))

@@ -14,6 +14,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,7 +29,8 @@ from mailpipe.pipeline.outcome import Receipt
 from mailpipe.sinks.smtp_handover import Handover, Target
 from mailpipe.sinks.smtp_options import HopOptions, LmtpOptions, SmtpOptions
 from mailpipe.smtp.command import Ehlo
-from mailpipe.smtp.opening import Opening
+from mailpipe.smtp.demand import must_use_tls
+from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.sasl import Credentials
 from mailpipe.smtp.state import Dialect
 from mailpipe.status import EnhancedStatus
@@ -132,7 +134,10 @@ class HopSink(Sink[HopOptions]):
 
     def _deliver(self, mail: Mail) -> Receipt:
         assert self._handover is not None
-        handed = self._handover.to(self._targets, mail, mail.envelope.forward_paths)
+        targets = self._targets
+        if must_use_tls(mail.envelope.parameters):
+            targets = tuple(map(_with_proof, targets))
+        handed = self._handover.to(targets, mail, mail.envelope.forward_paths)
         if handed.failure is not None:
             raise handed.failure
         return Receipt(handed.receipts, handed.reference)
@@ -203,6 +208,13 @@ class LmtpSink(HopSink):
     name = "lmtp"
     Options = LmtpOptions
     dialect = Dialect.LMTP
+
+
+def _with_proof(target: Target) -> Target:
+    """The same server, which must now show its certificate (RFC 8689); never and implicit stay as they are."""
+    if target.plan.tls is not TlsMode.OPPORTUNISTIC or target.endpoint.unix_path is not None:
+        return target
+    return replace(target, plan=replace(target.plan, tls=TlsMode.REQUIRED), tag="requiretls")
 
 
 def _first_line(option: str, path: Path) -> str:

@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from mailpipe.errors import DeliveryError, LocalProtocolError, MailpipeError, TransientFailure
@@ -37,6 +38,7 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, Receipt, RecipientReceipt
 from mailpipe.sinks.smtp_handover import MAX_DIAGNOSTIC, Handed, Handover, Target, TlsWatcher, deferred
 from mailpipe.sinks.smtp_options import SmtpOptions
+from mailpipe.smtp.demand import REQUIRETLS_NEEDED, must_use_tls
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.path import AddressSpec
@@ -59,6 +61,12 @@ class _Found:
 
     destination: Destination
     sts: StsPolicy | None
+    is_relaxed: bool = False  # the mail does not care for what the destination announces (RFC 8689 section 5)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the names of the exchangers cannot have been forged on the way (RFC 8689 section 4.2.1)."""
+        return self.sts is not None or self.destination.is_validated
 
 
 @dataclass(slots=True)
@@ -153,7 +161,8 @@ class DirectDelivery:
             except LocalProtocolError as error:
                 entries[place] = RecipientReceipt(path, Fate.FAILED, error.status, str(error)[:MAX_DIAGNOSTIC])
         groups: dict[object, tuple[_Found, list[int]]] = {}
-        for (_, places), found in zip(domains.items(), self._side_by_side(self._find, list(domains)), strict=True):
+        find = partial(self._find, is_relaxed=_is_relaxed(mail))
+        for (_, places), found in zip(domains.items(), self._side_by_side(find, list(domains)), strict=True):
             if isinstance(found, DeliveryError):
                 fate = Fate.DEFERRED if found.is_transient else Fate.FAILED
                 words = found.diagnostic[:MAX_DIAGNOSTIC]
@@ -175,20 +184,26 @@ class DirectDelivery:
             self._threads = ThreadPoolExecutor(_SIDE_BY_SIDE, "mailpipe-direct")
         return list(self._threads.map(work, tasks))
 
-    def _find(self, domain: str) -> _Found | DeliveryError:
+    def _find(self, domain: str, *, is_relaxed: bool) -> _Found | DeliveryError:
         try:
             destination = self._routes.find(domain)
         except DeliveryError as error:
             return error
         wants_sts = self._options.mta_sts and self._plan.tls is not TlsMode.NEVER and not domain.startswith("[")
+        wants_sts = wants_sts and not is_relaxed
         policy = self._policies.find(destination.domain) if wants_sts else None
-        return _Found(destination, None if policy is None or policy.mode is StsMode.NONE else policy)
+        return _Found(destination, None if policy is None or policy.mode is StsMode.NONE else policy, is_relaxed)
 
     def _hand_over(self, task: tuple[_Found, Mail, list[int]]) -> Handed:
         found, mail, places = task
         paths = [mail.envelope.forward_paths[place] for place in places]
         try:
-            targets = self._targets(found, requires_tls=mail.envelope.parameters.requiretls)
+            requires_tls = must_use_tls(mail.envelope.parameters)
+            if requires_tls and not found.is_safe:
+                why = f"neither DNSSEC nor an MTA-STS policy vouches for the servers of {found.destination.domain!r}"
+                words = f"the mail must travel over TLS (RFC 8689), and {why}"
+                return Handed(tuple(RecipientReceipt(path, Fate.FAILED, REQUIRETLS_NEEDED, words) for path in paths))
+            targets = self._targets(found, requires_tls=requires_tls)
             return self._handover.to(targets, mail, paths, most_sessions=MAX_SESSIONS)
         except MailpipeError as error:  # before anything was sent; the other destinations have receipts of their own
             failure = TransientFailure(str(error), replace(error.status, status_class=4))
@@ -203,14 +218,14 @@ class DirectDelivery:
         for exchanger in found.destination.ordered(self._chance):
             sts = found.sts
             try:
-                announced = self._announced(found.destination, exchanger)
+                announced = None if found.is_relaxed else self._announced(found.destination, exchanger)
             except TransientFailure as failure:
                 self.counters.count(found.destination.domain, "tlsa", TlsProblem.DNSSEC_INVALID, exchanger.name)
                 yield failure
                 continue
             if announced is None and sts is not None and not sts.allows(exchanger.name):
                 self.counters.count(found.destination.domain, "sts", TlsProblem.VALIDATION_FAILURE, exchanger.name)
-                if sts.mode is StsMode.ENFORCE:
+                if sts.mode is StsMode.ENFORCE or (requires_tls and not found.destination.is_validated):
                     words = f"the MTA-STS policy of {found.destination.domain!r} does not name {exchanger.name}"
                     yield TransientFailure(words, EnhancedStatus(4, 7, 5))
                     continue
@@ -274,6 +289,16 @@ def _may_go_unchecked(watcher: TlsWatcher) -> bool:
     if watcher.has_answered:
         return False
     return watcher.problem is not None or not watcher.has_failed
+
+
+def _is_relaxed(mail: Mail) -> bool:
+    """Whether the author would rather have the mail read on the way than not delivered (RFC 8689 section 5).
+
+    It counts for nothing where the envelope says that every hop must use TLS (section 4.1).
+    """
+    fields = mail.message.header.all("TLS-Required")
+    says_no = bool(fields) and all(field.text.strip().lower() == "no" for field in fields)
+    return says_no and not must_use_tls(mail.envelope.parameters)
 
 
 def _domain(address: str) -> str:

@@ -47,6 +47,7 @@ class ClientProtocol:
         dialect: SMTP or LMTP.
         state: where the session stands, as far as replies have told.
         encrypted: TLS is in use.
+        verified: and the peer has proven to be who it should be; set by the front end.
         window: transactions in flight at most; more than one only where the peer offers PIPELINING, and only for a
             front end that reads while it writes.
     """
@@ -55,6 +56,7 @@ class ClientProtocol:
         self.dialect = dialect
         self.state = State.GREETING
         self.encrypted = encrypted
+        self.verified = False
         self.window = window
         self.extensions = Extensions()
         self._assumed = State.GREETING
@@ -126,8 +128,8 @@ class ClientProtocol:
         """
         if not self.may_begin:
             raise LocalProtocolError(f"a transaction cannot begin now (state: {self.state.value})")
-        if self._planner is None or self._planner.encrypted is not self.encrypted:
-            self._planner = Planner(self._extensions, encrypted=self.encrypted)
+        if self._planner is None or self._planner.verified is not self.verified:
+            self._planner = Planner(self._extensions, verified=self.verified)
         plan = self._planner.plan(envelope, octets, chunking=chunking)
         transaction = Transaction(envelope, plan, self.dialect)
         self._transactions.append(transaction)
@@ -157,13 +159,20 @@ class ClientProtocol:
             instead = f" in place of a reply to {self.awaited.verb}" if self.awaited is not None else ""
             self.connection_lost(f"the peer closed the connection{instead}")
 
-    def tls_started(self) -> None:
-        """The handshake is done: all that was learnt in clear is forgotten (RFC 3207 section 4.2)."""
+    def tls_started(self, *, verified: bool = False) -> None:
+        """The handshake is done: all that was learnt in clear is forgotten (RFC 3207 section 4.2).
+
+        Args:
+            verified: the peer has proven to be who it should be.
+
+        Raises:
+            LocalProtocolError: nobody asked for TLS.
+        """
         if self.state is not State.TLS:
             raise LocalProtocolError("TLS without STARTTLS")
         self._parser.clear()
         self.extensions = Extensions()
-        self.encrypted = True
+        self.encrypted, self.verified = True, verified
         self.state = self._assumed = State.HELLO
 
     def connection_lost(self, reason: str, *, unsent: int = 0) -> None:

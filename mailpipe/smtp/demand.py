@@ -8,7 +8,7 @@ A priority, the submitter and a report of lateness are wishes: without the exten
 held, to be returned in time are conditions: without the extension the mail does not go (status 5.3.3). A time is what
 is left of it: whoever keeps a mail takes off how long that was.
 
-Never here: DSN, SMTPUTF8 and `MailParameters.requiretls`, which `negotiation` weighs with content and connection.
+Never here: DSN, SMTPUTF8 and REQUIRETLS, which `negotiation` weighs with content and connection.
 """
 
 import math
@@ -25,6 +25,8 @@ from mailpipe.status import EnhancedStatus
 _NOT_CAPABLE = EnhancedStatus(5, 3, 3)
 _BAD_ARGUMENT = EnhancedStatus(5, 5, 4)  # RFC 4865 section 5: more than the maximum is an error of the argument
 _TOO_LATE = EnhancedStatus(5, 4, 7)
+REQUIRETLS_NEEDED = EnhancedStatus(5, 7, 30)
+"""The next hop does not do what a mail that must travel over TLS asks for (RFC 8689 section 4.2)."""
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _BY = re.compile(r"([+-]?[0-9]{1,9});([RrNn])([Tt]?)")
 
@@ -62,9 +64,6 @@ def demand_refusal(given: MailParameters, extensions: Extensions) -> Reply | Non
         if moment is not None and release.latest is not None and moment > release.latest:
             words = f"the mail is to be held until {moment}, the next hop holds one until {release.latest} at most"
             return _refusal(_BAD_ARGUMENT, words)
-    if "REQUIRETLS" in raw and not extensions.requiretls:
-        words = "the mail must travel over TLS on every hop (RFC 8689), and the next hop does not offer REQUIRETLS"
-        return _refusal(EnhancedStatus(5, 7, 30), words)
     must_return = (given.by_time is not None and given.by_mode == "R") or ";R" in (raw.get("BY") or "").upper()
     if must_return:
         shortest, left = extensions.deliver_by, given.by_time
@@ -75,6 +74,11 @@ def demand_refusal(given: MailParameters, extensions: Extensions) -> Reply | Non
             words = f"{left} s are left to deliver the mail, the next hop asks for {shortest.total_seconds():g} s"
             return _refusal(_TOO_LATE, words)
     return None
+
+
+def must_use_tls(given: MailParameters) -> bool:
+    """Whether every hop must use TLS, to a peer that has proven who it is and does the same (RFC 8689)."""
+    return given.requiretls or any(keyword.upper() == "REQUIRETLS" for keyword, _ in given.parameters)
 
 
 def after_waiting(given: MailParameters, waited: float, now: datetime) -> MailParameters | None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from mailpipe.errors import LocalProtocolError
 from mailpipe.smtp.command import Mail, Rcpt
-from mailpipe.smtp.demand import demand_parameters, demand_refusal
+from mailpipe.smtp.demand import REQUIRETLS_NEEDED, demand_parameters, demand_refusal, must_use_tls
 from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters, Parameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.path import AddressSpec, path_octets
@@ -67,13 +67,13 @@ class Planner:
 
     Attributes:
         extensions: what the peer offers.
-        encrypted: the connection has TLS.
+        verified: the connection has TLS, and the peer has proven to be who it should be.
     """
 
-    __slots__ = ("_binary", "_chunks", "_eager", "_limit", "_sized", "_utf8", "encrypted", "extensions")
+    __slots__ = ("_binary", "_chunks", "_eager", "_limit", "_sized", "_utf8", "extensions", "verified")
 
-    def __init__(self, extensions: Extensions, *, encrypted: bool = False) -> None:
-        self.extensions, self.encrypted = extensions, encrypted
+    def __init__(self, extensions: Extensions, *, verified: bool = False) -> None:
+        self.extensions, self.verified = extensions, verified
         size = extensions.size
         self._sized, self._limit = size is not None, size or 0
         self._utf8 = extensions.smtputf8
@@ -93,7 +93,7 @@ class Planner:
         else:
             extensions = self.extensions
             mail = Mail(envelope.reverse_path, _mail_parameters(envelope, extensions, len(octets), body, smtputf8))
-            mail_octets, whole = _whole_refusal(envelope, mail, octets, extensions, body, self.encrypted)
+            mail_octets, whole = _whole_refusal(envelope, mail, octets, extensions, body, self.verified)
         if whole is not None or not envelope.forward_paths:
             refused = {} if whole is None else dict.fromkeys(range(len(envelope.forward_paths)), whole)
             return TransactionPlan(mail, (), refused, b"")
@@ -129,7 +129,7 @@ class Planner:
 
 
 def plan_transaction(
-    envelope: Envelope, octets: bytes, extensions: Extensions, *, encrypted: bool = False, chunking: bool = False
+    envelope: Envelope, octets: bytes, extensions: Extensions, *, verified: bool = False, chunking: bool = False
 ) -> TransactionPlan:
     """Choose the commands.
 
@@ -137,13 +137,13 @@ def plan_transaction(
         envelope: from whom, to whom.
         octets: the message with CRLF as its only line end, unless it is to go as BINARYMIME.
         extensions: what the peer offers.
-        encrypted: the connection has TLS.
+        verified: the connection has TLS, and the peer has proven to be who it should be.
         chunking: use BDAT where it is offered (RFC 3030), not only where it must be.
 
     Raises:
         LocalProtocolError: the message holds a bare CR or LF and cannot go as BINARYMIME.
     """
-    return Planner(extensions, encrypted=encrypted).plan(envelope, octets, chunking=chunking)
+    return Planner(extensions, verified=verified).plan(envelope, octets, chunking=chunking)
 
 
 @lru_cache(4096)
@@ -228,7 +228,7 @@ def _allowed(parameters: Parameters, extensions: Extensions) -> Parameters:
 
 
 def _whole_refusal(
-    envelope: Envelope, mail: Mail, octets: bytes, extensions: Extensions, body: str | None, encrypted: bool
+    envelope: Envelope, mail: Mail, octets: bytes, extensions: Extensions, body: str | None, verified: bool
 ) -> tuple[bytes, Reply | None]:
     """The octets of MAIL, and why the transaction cannot be had at all, or None."""
     try:
@@ -244,9 +244,10 @@ def _whole_refusal(
     if body is not None and not extensions.eightbitmime:
         words = "the message holds 8-bit octets, and the next hop does not offer 8BITMIME; re-encode it to 7bit"
         return line, _local(EnhancedStatus(5, 6, 3), words)
-    if envelope.parameters.requiretls and not (encrypted and extensions.requiretls):
-        words = "the mail must travel over TLS on every hop (RFC 8689), and the next hop does not offer that"
-        return line, _local(EnhancedStatus(5, 7, 30), words)
+    if must_use_tls(envelope.parameters) and not (verified and extensions.requiretls):
+        lacks = "does not offer REQUIRETLS" if verified else "was not proven to be the right one, over TLS"
+        words = f"the mail must travel over TLS on every hop (RFC 8689), and the next hop {lacks}"
+        return line, _local(REQUIRETLS_NEEDED, words)
     return line, demand_refusal(envelope.parameters, extensions)
 
 

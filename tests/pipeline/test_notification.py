@@ -205,3 +205,11 @@ def test_the_queue_of_the_settings_sends_reports_only_where_they_are_asked_for(t
 def test_settings_that_cannot_be_meant_are_refused(tmp_path, wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         QueueSettings(directory=tmp_path, **wrong)
+
+
+def test_a_report_on_a_mail_that_must_travel_over_tls_does_so_too_and_returns_the_header_alone(notice):
+    for asked in ({"requiretls": True}, {"parameters": (("REQUIRETLS", None),)}):
+        letter = REPORTS(notice(**asked))
+        assert letter.envelope.parameters.requiretls and b"The body." not in letter.octets
+        assert b"text/rfc822-headers" in letter.octets
+    assert not REPORTS(notice()).envelope.parameters.requiretls

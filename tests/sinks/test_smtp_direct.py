@@ -5,7 +5,6 @@ import ssl
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mailpipe.net.tls_policy import TlsCount
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.smtp import SmtpSink
-from mailpipe.smtp.envelope import Envelope, MailParameters
+from mailpipe.smtp.envelope import Envelope
 from mailpipe.testing.peer import Fault, ScriptedPeer
 
 _place = Path(__file__).parents[1] / "net" / "dns_server.py"
@@ -451,27 +450,3 @@ def test_dane_follows_an_authority_of_the_dns_to_the_name_of_the_host(place, aut
         announce(place, 2, 0, 0, root, f"mx.{name}.test")
     assert deliver(place.sink(dns_validates=True), "a@one.test", "b@two.test") == [DELIVERED, DEFERRED]
     assert len(peers[0].taken) == 1 and not peers[1].taken
-
-
-def test_a_mail_that_must_travel_over_tls_goes_nowhere_else(place, authority, ca_file):
-    offers = ("REQUIRETLS",)
-    place.peer(extensions=offers)
-    peer = place.peer(tls=certified(authority, "mx.two.test")[0], extensions=offers)
-    place.domain("one.test", (10, "mx.one.test", "127.0.0.1"))
-    place.domain("two.test", (10, "mx.two.test", "127.0.0.2"))
-    mail = mail_of("a@one.test", "b@two.test")
-    mail = mail.with_envelope(replace(mail.envelope, parameters=MailParameters(requiretls=True)))
-    receipt = place.sink(tls_ca_file=ca_file).deliver(mail)
-    assert [entry.fate for entry in receipt.recipients] == [DEFERRED, DELIVERED]
-    assert ("REQUIRETLS", None) in peer.taken[0].parameters and not place.peers[0].taken
-
-
-def test_such_a_mail_is_not_content_with_any_certificate_where_the_dns_announces_none_that_counts(place, authority):
-    peer = place.peer(tls=certified(authority, "other.test")[0], extensions=("REQUIRETLS",))
-    place.domain("one.test", (10, "mx.one.test", "127.0.0.1"), signed=True)
-    announce(place, 1, 1, 1, b"of the web")
-    sink = place.sink(dns_validates=True)
-    assert deliver(sink, "a@one.test") == [DELIVERED]
-    mail = mail_of("a@one.test")
-    mail = mail.with_envelope(replace(mail.envelope, parameters=MailParameters(requiretls=True)))
-    assert [entry.fate for entry in sink.deliver(mail).recipients] == [DEFERRED] and len(peer.taken) == 1

@@ -41,8 +41,13 @@ def test_what_the_caller_says_in_words_of_his_own_is_not_said_twice():
 
 
 def test_tls_everywhere_is_not_forgotten_where_it_is_asked_for_in_words():
-    assert refusal(ALL, parameters=(("requiretls", None),)) == "550 5.7.30"
-    assert refusal(Extensions("mx.test", {"REQUIRETLS": ()}), parameters=(("REQUIRETLS", None),)) is None
+    asked = MailParameters(parameters=(("requiretls", None),))
+    envelope = Envelope("a@x.test", Envelope.of("", "b@x.test").forward_paths, asked)
+    offers = Extensions("mx.test", {"REQUIRETLS": ()})
+    for extensions, verified, words in [(ALL, True, "does not offer"), (offers, False, "not proven")]:
+        plan = plan_transaction(envelope, b"Subject: x\r\n\r\n", extensions, verified=verified)
+        assert str(plan.refusals[0].status) == "5.7.30" and words in plan.refusals[0].text and not plan.rcpts
+    assert plan_transaction(envelope, b"Subject: x\r\n\r\n", offers, verified=True).rcpts
 
 
 @pytest.mark.parametrize("auth", ["", "zoë@example.org"])
