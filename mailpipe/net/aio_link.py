@@ -54,7 +54,7 @@ class Link(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._closed = self._loop.create_future()
         self._held = memoryview(b"")
-        self._is_paused = self._is_encrypted = False
+        self._is_paused = self._is_encrypted = self._has_heard_last = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = self._armed = math.inf
         self._watched: object = None
@@ -169,8 +169,11 @@ class Link(asyncio.Protocol):
         """Send as much as the system takes; returns whether that was anything."""
         transport, sent = self._transport, False
         while not self._is_paused and transport is not None:
-            if transport.is_closing() or (self._carrier is not None and self._carrier.is_closing()):
-                break  # it would swallow the rest, which then seemed to have left; TLS learns late that TCP broke
+            if transport.is_closing():
+                break  # it would swallow the rest, which then seemed to have left
+            if self._carrier is not None and self._carrier.is_closing():
+                self._read_last_words()  # TLS learns late that TCP broke; the socket is still open
+                break
             if self._held:
                 piece: bytes | memoryview = self._held[:BLOCK]
                 self._held = self._held[BLOCK:]
@@ -295,11 +298,19 @@ class Link(asyncio.Protocol):
     def _read_last_words(self) -> None:
         """A write that failed ends the transport before the reply that explains it was read, such as 552 or 421."""
         # uvloop has closed the descriptor by now
-        if self._is_encrypted or not isinstance(self._loop, asyncio.SelectorEventLoop):
+        if self._has_heard_last or not isinstance(self._loop, asyncio.SelectorEventLoop):
             return
+        self._has_heard_last = True
         with contextlib.suppress(OSError):
-            if words := self._socket.recv(BLOCK):
+            if not (words := self._socket.recv(BLOCK)):
+                return
+            if self._carrier is None:
                 self.core.receive_data(words)
+                return
+            layer = cast("asyncio.BufferedProtocol", self._carrier.get_protocol())
+            room = memoryview(layer.get_buffer(len(words)))
+            room[: len(words)] = words
+            layer.buffer_updated(len(words))
 
     def _watch(self) -> None:
         """Reckon anew until when the peer may take."""
