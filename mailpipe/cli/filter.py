@@ -18,10 +18,21 @@ import typer
 
 from mailpipe.cli import filtering
 from mailpipe.cli.exit import TIME_LIMIT, TIME_LIMIT_MOST
-from mailpipe.cli.load import OverridesOption, PipelineArgument
+from mailpipe.cli.load import (
+    EnvidOption,
+    NotifyOption,
+    OriginalRecipientsOption,
+    OverridesOption,
+    PipelineArgument,
+    RetOption,
+)
 
 NAME = "filter"
 EXAMPLE = "mailpipe filter pipeline.toml -f a@example.org -- b@example.net < message.eml"
+_Client = Annotated[
+    str,
+    typer.Option(metavar="WORD", show_default=False, help="Where it came from before, for forward_client of a sink."),
+]
 
 
 def command(
@@ -37,6 +48,16 @@ def command(
     sendmail: Annotated[
         bool, typer.Option("--sendmail", help="Hand the result to sendmail -G -i, the mail server's own door.")
     ] = False,
+    notify: NotifyOption = "",
+    ret: RetOption = "",
+    envid: EnvidOption = "",
+    original_recipients: OriginalRecipientsOption = None,
+    client_address: _Client = "",
+    client_name: _Client = "",
+    client_port: _Client = "",
+    client_protocol: _Client = "",
+    client_helo: _Client = "",
+    client_ident: _Client = "",
     time_limit: Annotated[
         int,
         typer.Option(
@@ -55,5 +76,9 @@ def command(
     """
     del time_limit  # `main` has kept it from before anything else was imported
     return filtering.run(
-        filtering.Wish(pipeline, tuple(recipients or ()), sender, stdout, sendmail, tuple(overrides or ()), verbose)
+        filtering.Wish(
+            pipeline, tuple(recipients or ()), sender, stdout, sendmail, tuple(overrides or ()), verbose,
+            notify, ret, envid, tuple(original_recipients or ()),
+            client_address, client_name, client_port, client_protocol, client_helo, client_ident,
+        )
     )

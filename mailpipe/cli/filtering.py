@@ -22,6 +22,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mailpipe.cli import output
@@ -36,6 +37,7 @@ from mailpipe.cli.exit import (
 )
 from mailpipe.cli.opening import bare, load, log_to_stderr
 from mailpipe.cli.signals import ignore_signals
+from mailpipe.errors import LocalProtocolError
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # slow to import; a usage error must not wait for them
@@ -43,6 +45,7 @@ if TYPE_CHECKING:  # slow to import; a usage error must not wait for them
     from mailpipe.pipeline.outcome import Outcome
     from mailpipe.pipeline.registry import Registry
     from mailpipe.pipeline.settings import Settings
+    from mailpipe.smtp.envelope import Envelope
 
 
 class Wish(NamedTuple):
@@ -55,6 +58,9 @@ class Wish(NamedTuple):
         stdout, sendmail: what takes the place of the pipeline's sink.
         overrides: "table.key=value", as --set gives them.
         verbose: how much more is said.
+        notify, ret, envid, original_recipients: what the sender wants to be told, see `mailpipe.smtp.dsn`.
+        client_address, client_name, client_port, client_protocol, client_helo, client_ident: where the mail came from
+            before it came to the mail server.
     """
 
     pipeline: str
@@ -64,10 +70,26 @@ class Wish(NamedTuple):
     sendmail: bool = False
     overrides: tuple[str, ...] = ()
     verbose: int = 0
+    notify: str = ""
+    ret: str = ""
+    envid: str = ""
+    original_recipients: tuple[str, ...] = ()
+    client_address: str = ""
+    client_name: str = ""
+    client_port: str = ""
+    client_protocol: str = ""
+    client_helo: str = ""
+    client_ident: str = ""
 
 
 _FLAGS = {"--stdout": "stdout", "--sendmail": "sendmail"}
-_VALUES = {"-f": "sender", "--sender": "sender", "--set": "overrides"}
+_VALUES = {
+    "-f": "sender", "--sender": "sender", "--set": "overrides", "-N": "notify", "--notify": "notify", "-R": "ret",
+    "--ret": "ret", "-V": "envid", "--envid": "envid", "--original-recipient": "original_recipients",
+    "--client-address": "client_address", "--client-name": "client_name", "--client-port": "client_port",
+    "--client-protocol": "client_protocol", "--client-helo": "client_helo", "--client-ident": "client_ident",
+}  # fmt: skip
+_LISTS = ("overrides", "original_recipients")
 
 
 def understood(arguments: Sequence[str]) -> Wish | None:
@@ -79,7 +101,7 @@ def understood(arguments: Sequence[str]) -> Wish | None:
     ('-odd@example.net',)
     """
     words: list[str] = []
-    given: dict[str, Any] = {"overrides": ()}
+    given: dict[str, Any] = dict.fromkeys(_LISTS, ())
     rest = iter(arguments)
     for argument in rest:
         if argument == "--":
@@ -92,7 +114,7 @@ def understood(arguments: Sequence[str]) -> Wish | None:
             if (value := next(rest, None)) is None:
                 return None
             name = _VALUES[argument]
-            given[name] = (*given[name], value) if name == "overrides" else value
+            given[name] = (*given[name], value) if name in _LISTS else value
         elif argument == "--time-limit":  # `main` keeps it; here only its form is of interest
             value = next(rest, "")
             if not (value.isdecimal() and value.isascii() and 0 < int(value) <= TIME_LIMIT_MOST):
@@ -192,11 +214,36 @@ def _process(wish: Wish) -> "Outcome":
     given = tuple(bare(recipient) for recipient in wish.recipients)
     sender = None if wish.sender is None else bare(wish.sender)
     raw = next(iter(StdinSource(StdinOptions(sender=sender, recipients=given, format="message"))))
+    if raw.envelope is not None:
+        raw = replace(raw, envelope=_asking(raw.envelope, wish))
     with assemble(settings, registry, sink) as made:
         outcome = made.process(raw)
         # The sink has taken the mail: to say "try again" because a signal comes now would deliver it twice.
         ignore_signals()
         return outcome
+
+
+def _asking(envelope: "Envelope", wish: Wish) -> "Envelope":
+    """The envelope with what else the command line says of it.
+
+    Raises:
+        UsageError: a value is none.
+    """
+    from mailpipe.smtp.dsn import asking  # most calls need neither
+    from mailpipe.smtp.envelope import Client
+
+    client = Client(
+        wish.client_address, wish.client_name, wish.client_port, wish.client_protocol, wish.client_helo,
+        wish.client_ident,
+    )  # fmt: skip
+    try:
+        asked = asking(
+            envelope, notify=wish.notify, ret=wish.ret, envid=wish.envid,
+            original_recipients=[bare(one) for one in wish.original_recipients],
+        )  # fmt: skip
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error
+    return replace(asked, client=client or None)
 
 
 def _check(wish: Wish) -> None:
@@ -205,6 +252,8 @@ def _check(wish: Wish) -> None:
         raise UsageError("the envelope's sender is missing; add -f SENDER (-f '' for the null sender)")
     if wish.sender is not None and not wish.recipients:
         raise UsageError("the envelope's recipients are missing; add -- RCPT…")
+    if wish.sender is None and (wish.notify or wish.ret or wish.envid or wish.original_recipients):
+        raise UsageError("-N, -R, -V and --original-recipient belong to an envelope; add -f SENDER and -- RCPT…")
     if wish.stdout and wish.sendmail:
         raise UsageError("--stdout and --sendmail exclude each other")
     if wish.pipeline == "-":

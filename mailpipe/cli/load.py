@@ -1,4 +1,4 @@
-"""The argument and the option of every verb that takes a pipeline file; `load` reads the file.
+"""Arguments and options that several verbs share: the pipeline file, --set, what a sender wants to be told.
 
     registry, settings = load("pipeline.toml", ["sink.port=2525"])
 
@@ -11,7 +11,10 @@ import typer
 
 from mailpipe.cli.opening import load, log_to_stderr
 
-__all__ = ["PIPELINE_HELP", "OverridesOption", "PipelineArgument", "complete_overrides", "load", "log_to_stderr"]
+__all__ = [
+    "PIPELINE_HELP", "EnvidOption", "NotifyOption", "OriginalRecipientsOption", "OverridesOption", "PipelineArgument",
+    "RetOption", "complete_overrides", "load", "log_to_stderr",
+]  # fmt: skip
 
 PIPELINE_HELP = "The pipeline file (TOML); - reads it from standard input."
 
@@ -45,3 +48,33 @@ OverridesOption = Annotated[
     ),
 ]
 """The option --set."""
+
+NotifyOption = Annotated[
+    str,
+    typer.Option(
+        "-N", "--notify", metavar="WORDS", show_default=False,
+        help="What the sender is to be told: never, or some of success,failure,delay.",
+    ),
+]
+"""NOTIFY (RFC 3461), named as sendmail(1) names it; so the next two."""
+
+RetOption = Annotated[
+    str,
+    typer.Option("-R", "--ret", metavar="full|hdrs", show_default=False, help="What comes back with a failure."),
+]
+"""RET."""
+
+EnvidOption = Annotated[
+    str,
+    typer.Option("-V", "--envid", metavar="ID", show_default=False, help="What the sender knows the mail by."),
+]
+"""ENVID."""
+
+OriginalRecipientsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--original-recipient", metavar="ADDRESS", show_default=False,
+        help="What the recipient was called at first; once for each, in order.",
+    ),
+]
+"""ORCPT."""

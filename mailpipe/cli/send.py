@@ -15,9 +15,10 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_OK, UsageError
+from mailpipe.cli.load import EnvidOption, NotifyOption, OriginalRecipientsOption, RetOption
 from mailpipe.cli.opening import bare
 from mailpipe.cli.read import read_octets
-from mailpipe.errors import EX_TEMPFAIL, EX_UNAVAILABLE
+from mailpipe.errors import EX_TEMPFAIL, EX_UNAVAILABLE, LocalProtocolError
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from mailpipe.pipeline.outcome import Outcome
@@ -46,6 +47,10 @@ def command(
         Path | None,
         typer.Option("--queue", metavar="DIR", help="Keep it in this queue where the server cannot take it now."),
     ] = None,
+    notify: NotifyOption = "",
+    ret: RetOption = "",
+    envid: EnvidOption = "",
+    original_recipients: OriginalRecipientsOption = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +72,7 @@ def command(
     from mailpipe.pipeline.mail import Origin, RawMail
     from mailpipe.pipeline.settings import parse_settings
     from mailpipe.plugins import load_registry
+    from mailpipe.smtp.dsn import asking
     from mailpipe.smtp.envelope import Envelope
 
     given = [f"sink.host={output.toml_text(host)}", f"sink.port={port}", *(overrides or ())]
@@ -77,7 +83,13 @@ def command(
         text += f"[queue]\ndirectory = {output.toml_text(str(queue.absolute()))}\n"
     registry = load_registry(None)
     settings = parse_settings(text, Path("send"), registry, given)
-    raw = RawMail(octets, Origin("eml", message, size=len(octets)), Envelope.of(bare(sender), *map(bare, recipients)))
+    envelope = Envelope.of(bare(sender), *map(bare, recipients))
+    try:
+        originals = [bare(one) for one in original_recipients or ()]
+        envelope = asking(envelope, notify=notify, ret=ret, envid=envid, original_recipients=originals)
+    except LocalProtocolError as error:
+        raise UsageError(str(error)) from error
+    raw = RawMail(octets, Origin("eml", message, size=len(octets)), envelope)
     with assemble(settings, registry) as made:
         outcome = made.process(raw)
     if as_json:

@@ -22,6 +22,7 @@ from mailpipe.errors import LocalProtocolError
 from mailpipe.fields import address as addresses
 from mailpipe.fields.address import AddressList
 from mailpipe.message import Message
+from mailpipe.smtp.dsn import parse_notify
 from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.smtp.path import AddressSpec
 
@@ -65,6 +66,13 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _notify(value: object) -> object:
+    listed = _listed(value)
+    if not isinstance(listed, tuple | list) or not all(isinstance(one, str) for one in listed):
+        return value
+    return parse_notify(",".join(listed)) if listed else ()
+
+
 _Choice = Annotated[str, AfterValidator(_choice)]
 _Choices = Annotated[tuple[_Choice, ...], BeforeValidator(_listed)]
 
@@ -84,6 +92,13 @@ class EnvelopeRule(BaseModel):
     fallback_recipient: Annotated[str, AfterValidator(_address)] | None = None
     """The recipient of a message in which no other is found."""
 
+    notify: Annotated[tuple[str, ...], BeforeValidator(_notify)] = ()
+    """What the senders are to be told: ["never"], or any of "success", "failure" and "delay"; by default as the servers
+    do it (RFC 3461 section 4.1)."""
+
+    ret: Literal["full", "hdrs"] | None = None
+    """What of a message comes back with a failure: all of it, or its header."""
+
     on_missing: Literal["fail", "quarantine", "defer"] = "fail"
     """What becomes of a mail without any recipient, where the sink needs one."""
 
@@ -101,9 +116,10 @@ class EnvelopeRule(BaseModel):
             chosen.setdefault((local, domain.casefold()), address)
         if not chosen and self.fallback_recipient:
             chosen = {("", ""): self.fallback_recipient}
-        paths = tuple(ForwardPath(address) for address in chosen.values())
+        paths = tuple(ForwardPath(address, self.notify) for address in chosen.values())
         needs_utf8 = any(_needs_smtputf8(address) for address in (reverse_path, *chosen.values()))
-        return Envelope(reverse_path, paths, MailParameters(smtputf8=needs_utf8))
+        ret = None if self.ret is None else self.ret.upper()
+        return Envelope(reverse_path, paths, MailParameters(ret=ret, smtputf8=needs_utf8))
 
     @property
     def missing(self) -> str:

@@ -19,7 +19,7 @@ from typing import IO, Annotated, Any, Literal, Protocol
 
 from mailpipe.errors import InputError
 from mailpipe.smtp.demand import after_waiting, in_fields
-from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
+from mailpipe.smtp.envelope import Client, Envelope, ForwardPath, MailParameters
 from mailpipe.status import EnhancedStatus
 
 _NOTHING_ASKED = MailParameters()
@@ -337,16 +337,18 @@ def _parameters(rows: Any) -> tuple[tuple[str, str | None], ...]:
 
 
 def sender_text(envelope: Envelope) -> str:
-    """Reverse-path and MAIL parameters as one line of ASCII JSON."""
-    return json.dumps([envelope.reverse_path, asdict(envelope.parameters)])
+    """Reverse-path, MAIL parameters and, where it is known, the client as one line of ASCII JSON."""
+    client = [] if envelope.client is None else [asdict(envelope.client)]
+    return json.dumps([envelope.reverse_path, asdict(envelope.parameters), *client])
 
 
 def read_sender(text: str) -> Envelope:
     """Undo `sender_text`; unknown parameters of a later version are left out."""
-    reverse_path, parameters = json.loads(text)
+    reverse_path, parameters, *more = json.loads(text)
     known = {name: value for name, value in parameters.items() if name in MailParameters.__dataclass_fields__}
     known["parameters"] = _parameters(known.get("parameters", ()))
-    return Envelope(reverse_path, (), MailParameters(**known))
+    client = Client(**{name: more[0].get(name, "") for name in Client.__dataclass_fields__}) if more else None
+    return Envelope(reverse_path, (), MailParameters(**known), client)
 
 
 def forward_path_text(path: ForwardPath | None) -> str | None:

@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
 from typing import IO
 
 from mailpipe.errors import (
@@ -24,6 +25,7 @@ from mailpipe.errors import (
     EX_NOPERM,
     EX_OK,
     EX_UNAVAILABLE,
+    MailpipeError,
     OutputError,
     PermanentFailure,
     TransientFailure,
@@ -31,6 +33,8 @@ from mailpipe.errors import (
 from mailpipe.pipeline.component import Options, Sink
 from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, Receipt
+from mailpipe.smtp.envelope import ForwardPath, MailParameters
+from mailpipe.smtp.xtext import decode_xtext
 from mailpipe.status import EnhancedStatus
 from mailpipe.units import Duration, duration_text
 
@@ -52,6 +56,10 @@ class SendmailOptions(Options):
 
     command: tuple[str, ...] = ("/usr/sbin/sendmail", "-G", "-i")
     """The program and its first arguments; "-f SENDER -- RECIPIENT…" is added. No shell reads it."""
+
+    dsn: bool = False
+    """Pass on what the sender wants to be told (-N, -R and -V, RFC 3461). The command must know them as Postfix and
+    Sendmail do; to Exim -N means not to deliver at all."""
 
     timeout: Duration = 300.0
     """How long one mail may take; after that the command and all its children are killed."""
@@ -75,8 +83,28 @@ class SendmailSink(Sink[SendmailOptions]):
         if not mail.envelope.addresses:
             reason = "the envelope has no recipients; give some, or set a rule in [envelope]"
             raise PermanentFailure(reason, EnhancedStatus(5, 5, 4))
+        groups: dict[tuple[str, ...], list[ForwardPath]] = {}
+        for path in mail.envelope.forward_paths:
+            groups.setdefault(path.notify if self.options.dsn else (), []).append(path)
+        if len(groups) == 1:
+            return self._hand_over(mail, list(mail.envelope.forward_paths), next(iter(groups)))
+        entries = {notify: iter(self._part(mail, paths, notify).recipients) for notify, paths in groups.items()}
+        return Receipt(tuple(next(entries[path.notify]) for path in mail.envelope.forward_paths))
+
+    def _part(self, mail: Mail, paths: list[ForwardPath], notify: tuple[str, ...]) -> Receipt:
+        """The same, of several: what becomes of one must not be forgotten because another raises."""
+        try:
+            return self._hand_over(mail, paths, notify)
+        except MailpipeError as error:
+            fate = Fate.FAILED if isinstance(error, PermanentFailure) else Fate.DEFERRED
+            return Receipt.of_all(tuple(paths), fate, str(error.status), str(error))
+
+    def _hand_over(self, mail: Mail, paths: list[ForwardPath], notify: tuple[str, ...]) -> Receipt:
+        """One run of the command, for recipients who want the same."""
+        mail = mail.with_envelope(mail.envelope.with_forward_paths(*paths))
+        asked = self._asked(mail.envelope.parameters, notify) if self.options.dsn else []
         arguments = [
-            *self.options.command, "-f", mail.envelope.reverse_path or "<>", "--", *mail.envelope.addresses
+            *self.options.command, *asked, "-f", mail.envelope.reverse_path or "<>", "--", *mail.envelope.addresses
         ]  # fmt: skip
         if any("\0" in argument or not argument for argument in arguments):
             raise PermanentFailure("an address is empty or holds a NUL octet", EnhancedStatus(5, 1, 3))
@@ -91,7 +119,21 @@ class SendmailSink(Sink[SendmailOptions]):
             code = self._run(arguments, content, output)
             words = _diagnostic(output)
             has_read = os.lseek(content.fileno(), 0, os.SEEK_CUR) >= len(octets)
-        return self._receipt(mail, code, words, has_read)
+        receipt = self._receipt(mail, code, words, has_read)
+        if notify and self.options.dsn:  # whoever took it reports by itself
+            taken = "reporting" if code == EX_OK else ""
+            receipt = replace(receipt, recipients=tuple(replace(one, handover=taken) for one in receipt.recipients))
+        return receipt
+
+    @staticmethod
+    def _asked(given: MailParameters, notify: tuple[str, ...]) -> list[str]:
+        """The options of sendmail(1) for DSN; ORCPT has none."""
+        asked = ["-N", ",".join(notify).lower()] if notify else []
+        asked += ["-R", given.ret.lower()] if given.ret else []
+        if given.envid:
+            with contextlib.suppress(ValueError):
+                asked += ["-V", decode_xtext(given.envid)]
+        return asked
 
     def _run(self, arguments: list[str], content: IO[bytes], output: IO[bytes]) -> int | None:
         """The exit code; negative for a signal, None for a time-out."""

@@ -86,7 +86,11 @@ class HopSink(Sink[HopOptions]):
             pool, timeouts, recipients_per_transaction=options.recipients_per_transaction, trace=self._trace
         )
         self._targets = tuple(
-            Target(endpoint, plan, options.tls_verify, options.tls_ca_file) for endpoint in options.endpoints
+            Target(
+                endpoint, plan, options.tls_verify, options.tls_ca_file,
+                forwards_client=options.forward_client == "xforward",
+            )
+            for endpoint in options.endpoints
         )
         self._open_more(plan, self._handover)
         self._pool = pool

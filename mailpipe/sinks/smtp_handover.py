@@ -16,15 +16,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from mailpipe.errors import ComposeError, TransientFailure
+from mailpipe.errors import ComposeError, ConnectionLost, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.pool import ConnectionPool
+from mailpipe.net.session import never_tried
 from mailpipe.net.sync import SmtpConnection
 from mailpipe.net.trace import TraceFile
 from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, RecipientReceipt
+from mailpipe.smtp.attribute import client_attributes, in_commands
+from mailpipe.smtp.command import Xforward
 from mailpipe.smtp.demand import in_fields
-from mailpipe.smtp.envelope import ForwardPath
+from mailpipe.smtp.envelope import Client, Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Opening
@@ -60,6 +63,7 @@ class Target:
         context: a TLS context of its own, None for the one that `verify` and `ca_file` ask for.
         tag: tells ways of using TLS at one server apart, so that they do not share connections.
         watcher: is told how sessions begin.
+        forwards_client: the server is told where each mail came from (XFORWARD).
     """
 
     endpoint: Endpoint
@@ -69,6 +73,7 @@ class Target:
     context: ssl.SSLContext | None = None
     tag: str = ""
     watcher: TlsWatcher = TlsWatcher()  # noqa: RUF009 - it has no state
+    forwards_client: bool = False
 
     @property
     def key(self) -> str:
@@ -86,12 +91,27 @@ class _TargetConnection(SmtpConnection):
         )  # fmt: skip
         if target.context is not None:
             self._context = target.context
-        self._watcher = target.watcher
+        self._watcher, self._forwards_client = target.watcher, target.forwards_client
 
     def _open(self, plan: Opening) -> Extensions:
         extensions = super()._open(plan)
         self._watcher.opened(encrypted=self._protocol.encrypted)
         return extensions
+
+    def _transact(self, envelope: Envelope, octets: bytes) -> TransactionResult:
+        if self._forwards_client and envelope.client is not None:
+            try:
+                self._forward(envelope.client)
+            except ConnectionLost as lost:
+                return never_tried(envelope, lost)
+        return super()._transact(envelope, octets)
+
+    def _forward(self, client: Client) -> None:
+        """Say where the next mail came from; the peer forgets it after each transaction, and a refusal is no matter."""
+        for attributes in in_commands(client_attributes(client), self.extensions.xforward, "XFORWARD"):
+            self.command(Xforward(attributes))
+            if not self.is_open:
+                raise ConnectionLost(f"{self.last_peer}: the peer ended the session at XFORWARD")
 
 
 @dataclass(frozen=True, slots=True)

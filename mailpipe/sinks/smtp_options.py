@@ -7,7 +7,7 @@ Never here: connections.
 """
 
 from ipaddress import ip_address
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
@@ -75,6 +75,10 @@ class HopOptions(Options):
 
     auth_mechanisms: tuple[str, ...] = ()
     """The only mechanisms to authenticate by, such as ["PLAIN"]; by default the strongest that the server offers."""
+
+    forward_client: Literal["never", "xforward"] = "never"
+    """Tell the server where each mail came from, for its log, where that is known (see `mailpipe filter`): by XFORWARD,
+    to a server that lets us (Postfix: smtpd_authorized_xforward_hosts)."""
 
     trace: LocalPath | None = None
     """A file to which what goes over the wire is appended, line by line; secrets are masked, content is counted."""
@@ -179,6 +183,8 @@ class SmtpOptions(HopOptions):
             raise ValueError("give either host or direct = true")
         if self.username is not None:
             raise ValueError("with direct = true nobody may be given a password: take username away, or name a host")
+        if self.forward_client != "never":
+            raise ValueError("forward_client is for a server of ours: take it away, or name a host")
         if self.tls is TlsMode.IMPLICIT:
             raise ValueError('tls = "implicit" is not for direct = true: servers of others offer STARTTLS, on port 25')
 

@@ -2,6 +2,7 @@
 
     attributes_text((("ADDR", "2001:db8::7"), ("NAME", None)))       # "ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE]"
     parse_attributes("ADDR=IPV6:2001:db8::7 NAME=[UNAVAILABLE]")      # undoes it
+    client_attributes(envelope.client)                                # (("NAME", …), ("ADDR", …), …)
 
 Never here: the commands (`command`), and when they are given (`opening`).
 """
@@ -10,7 +11,7 @@ import re
 from ipaddress import ip_address
 
 from mailpipe.errors import LocalProtocolError
-from mailpipe.smtp.envelope import Parameters
+from mailpipe.smtp.envelope import Client, Parameters
 from mailpipe.smtp.xtext import decode_xtext, encode_xtext
 
 MAX_LINE = 512
@@ -54,6 +55,29 @@ def _attribute_text(name: str, value: str | None) -> str:
     if not 0 < len(value) <= MAX_VALUE:
         raise LocalProtocolError(f"{name} has {len(value)} characters, not 1 to {MAX_VALUE}; None is unavailable")
     return f"{name}={encode_xtext(value)}"
+
+
+def client_attributes(client: Client) -> Parameters:
+    """What XFORWARD may say of where a mail came from; what is not known, or cannot be said, is unavailable.
+
+    >>> client_attributes(Client("192.0.2.7", "unknown", helo="mx"))[:2]
+    (('NAME', None), ('ADDR', '192.0.2.7'))
+    """
+    given = (
+        ("NAME", client.name), ("ADDR", client.address), ("PORT", client.port), ("PROTO", client.protocol),
+        ("HELO", client.helo), ("IDENT", client.ident), ("SOURCE", "REMOTE" if client.address else ""),
+    )  # fmt: skip
+    return tuple((name, value if _is_sayable(name, value) else None) for name, value in given)
+
+
+def _is_sayable(name: str, value: str) -> bool:
+    if not value or value.lower() == "unknown":  # Postfix's word for a name that the DNS does not confirm
+        return False
+    try:
+        _attribute_text(name, value)
+    except LocalProtocolError:
+        return False
+    return True
 
 
 def parse_attributes(text: str) -> Parameters:

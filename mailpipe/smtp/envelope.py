@@ -43,6 +43,30 @@ class ForwardPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """Where a mail came from before it came to us, as a server that we trust has told; nothing is read from the header.
+
+    Attributes:
+        address: the IP address.
+        name: the host's name.
+        port: its TCP port.
+        protocol: "SMTP" or "ESMTP".
+        helo: how it introduced itself.
+        ident: the number under which the server that told us has the mail.
+    """
+
+    address: str = ""
+    name: str = ""
+    port: str = ""
+    protocol: str = ""
+    helo: str = ""
+    ident: str = ""
+
+    def __bool__(self) -> bool:
+        return any((self.address, self.name, self.port, self.protocol, self.helo, self.ident))
+
+
+@dataclass(frozen=True, slots=True)
 class MailParameters:
     """The parameters of the MAIL command.
 
@@ -125,11 +149,13 @@ class Envelope:
         reverse_path: the sender's address-spec, "" for the null reverse-path.
         forward_paths: the recipients, in order.
         parameters: those of the MAIL command.
+        client: where it came from before it came to us, None where that is not known.
     """
 
     reverse_path: str = ""
     forward_paths: tuple[ForwardPath, ...] = ()
     parameters: MailParameters = _NO_PARAMETERS
+    client: Client | None = None
 
     @classmethod
     def of(cls, reverse_path: str, *addresses: str) -> "Envelope":

@@ -55,6 +55,7 @@ from mailpipe.smtp.command import (
     Rcpt,
     Rset,
     StartTls,
+    Xforward,
     parse_command,
 )
 from mailpipe.smtp.state import Dialect
@@ -246,6 +247,8 @@ class ScriptedPeer:
                 self._answer(session, command.verb, text, usual)
             case Helo() | Noop():
                 self._answer(session, command.verb, text, "250 2.0.0 ok")
+            case Xforward():
+                self._answer(session, "XFORWARD", text, "250 2.0.0 ok")
             case StartTls():
                 usual = "220 2.0.0 go ahead" if self._tls else "502 5.5.1 no TLS"
                 if self._answer(session, "STARTTLS", text, usual, yes=("220",)):

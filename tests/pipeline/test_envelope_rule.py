@@ -85,3 +85,12 @@ def test_no_header_can_put_a_command_into_the_envelope(text):
     made = envelope(f"To: {text}\r\nFrom: {text}\r\nReturn-Path: {text}")
     for address in (made.reverse_path, *made.addresses):
         assert not set(address) & set("\r\n<>\0")
+
+
+def test_what_senders_are_to_be_told_goes_with_every_envelope():
+    made = envelope("From: a@x.test\r\nTo: b@x.test, c@x.test", notify=["failure", "delay"], ret="hdrs")
+    assert [path.notify for path in made.forward_paths] == [("FAILURE", "DELAY")] * 2 and made.parameters.ret == "HDRS"
+    assert envelope("To: b@x.test", notify="never").forward_paths[0].notify == ("NEVER",)
+    for wrong in (["never", "success"], ["sometimes"], 7, [7]):
+        with pytest.raises(ValidationError):
+            EnvelopeRule(notify=wrong)

@@ -1,5 +1,6 @@
 """The sink sendmail: arguments, exit codes, time-outs; the command is a small program of the test."""
 
+import json
 import os
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 from mailpipe.errors import PermanentFailure, TransientFailure
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.sendmail import SendmailSink
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 
 
 @pytest.fixture
@@ -114,3 +116,35 @@ def test_no_permission_is_for_good_only_where_the_command_says_so(command, make_
     assert (entry.fate, str(entry.status)) == (Fate.FAILED, "5.7.1")
     (entry,) = command("sys.stderr.write('you may not submit mail'); sys.exit(77)").deliver(make_mail()).recipients
     assert (entry.fate, str(entry.status)) == (Fate.DEFERRED, "4.3.0")
+
+
+def test_what_the_sender_wants_to_be_told_is_passed_on_where_the_command_knows_how(tmp_path: Path, make_mail) -> None:
+    script = tmp_path / "sendmail.py"
+    said = tmp_path / "said"
+    script.write_text(f"import json, sys; open({str(said)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n'); sys.exit(0)")
+    paths = (
+        ForwardPath("a@x.test", ("FAILURE", "DELAY")), ForwardPath("b@x.test"), ForwardPath("c@x.test", ("FAILURE", "DELAY"))
+    )  # fmt: skip
+    envelope = Envelope("ann@example.org", paths, MailParameters(ret="HDRS", envid="a+20b"))
+    mail = make_mail().with_envelope(envelope)
+    for dsn in (False, True):
+        sink = SendmailSink(SendmailSink.Options.model_validate({"command": [sys.executable, str(script)], "dsn": dsn}))
+        receipt = sink.deliver(mail)
+        assert [one.recipient for one in receipt.recipients] == list(paths)
+        assert [one.handover for one in receipt.recipients] == (["reporting", "", "reporting"] if dsn else [""] * 3)
+    ends = ["-f", "ann@example.org", "--"]
+    asked = ["-R", "hdrs", "-V", "a b"]
+    assert [json.loads(line) for line in said.read_text().splitlines()] == [
+        [*ends, "a@x.test", "b@x.test", "c@x.test"],
+        ["-N", "failure,delay", *asked, *ends, "a@x.test", "c@x.test"],
+        [*asked, *ends, "b@x.test"],
+    ]
+
+
+def test_a_part_that_fails_does_not_make_another_forgotten(tmp_path: Path, make_mail) -> None:
+    script = tmp_path / "sendmail.py"
+    script.write_text("import sys; sys.exit(75 if '-N' in sys.argv else 0)")
+    paths = (ForwardPath("a@x.test"), ForwardPath("b@x.test", ("NEVER",)), ForwardPath("c\0@x.test", ("SUCCESS",)))
+    sink = SendmailSink(SendmailSink.Options.model_validate({"command": [sys.executable, str(script)], "dsn": True}))
+    receipt = sink.deliver(make_mail().with_envelope(Envelope("", paths)))
+    assert [one.fate for one in receipt.recipients] == [Fate.DELIVERED, Fate.DEFERRED, Fate.FAILED]
