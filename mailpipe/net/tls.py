@@ -77,6 +77,9 @@ class TlsaRecord:
         known = self.selector in (0, 1) and self.matching in (0, 1, 2) and fits and self.association
         return bool(known) and (self.usage == DANE_EE or (self.usage == DANE_TA and _can_follow()))
 
+    def __str__(self) -> str:
+        return f"{self.usage} {self.selector} {self.matching} {self.association.hex()}"
+
     def matches(self, certificate: bytes) -> bool:
         """Whether a certificate is the one that is meant.
 

@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +24,7 @@ from mailpipe.errors import TransientFailure
 from mailpipe.net.mx import Destination, Exchanger
 from mailpipe.net.resolver import Resolver
 from mailpipe.net.tls import DANE_NO_MATCH, TlsaRecord, client_context, name_fits
+from mailpipe.net.tls_state import TlsCount, TlsState
 from mailpipe.status import EnhancedStatus
 
 MAX_POLICY_SIZE = 64 * 1024
@@ -32,6 +33,9 @@ MAX_AGE = 31_557_600
 """The longest life of a policy in seconds, a year (RFC 8461 section 3.2)."""
 MAX_POLICIES = 10_000
 """LIMIT: policies that are remembered, and keys that are counted."""
+REFRESH = 86_400.0
+"""Seconds after which a policy is fetched again although nothing announces a new one: else its life would end on a day
+that somebody chooses, by keeping us from the web server (RFC 8461 section 10.2)."""
 FETCH_PAUSE = 300.0
 """Seconds before a policy that could not be fetched is asked for again (RFC 8461 section 3.3)."""
 
@@ -63,6 +67,12 @@ class StsPolicy:
     mode: StsMode
     hosts: tuple[str, ...]
     max_age: int
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The policy as a report shows it (RFC 8460 section 4.4)."""
+        hosts = (f"mx: {host}" for host in self.hosts)
+        return ("version: STSv1", f"mode: {self.mode.value}", *hosts, f"max_age: {self.max_age}")
 
     def allows(self, host: str) -> bool:
         """Whether mail may go to a host (RFC 8461 section 4.1)."""
@@ -131,43 +141,38 @@ class TlsProblem(StrEnum):
     STS_WEBPKI_INVALID = "sts-webpki-invalid"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TlsCount:
-    """How many sessions went one way.
+class TlsCounters:
+    """Counts of sessions, for reports to those who ask for them (TLSRPT, RFC 8460); may be used by several threads.
 
-    Attributes:
-        domain: the recipients' domain.
-        policy_type: "tlsa", "sts" or "no-policy-found".
-        problem: what went wrong, "" where TLS came about as the policy asks.
-        host: the exchanger, "" where it did not come to that.
-        sessions: how many.
+    Args:
+        state: where they outlive the process; None for nowhere.
     """
 
-    domain: str
-    policy_type: str
-    problem: str
-    host: str
-    sessions: int
-
-
-class TlsCounters:
-    """Counts of sessions, for reports to those who ask for them (TLSRPT, RFC 8460); may be used by several threads."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, str, str], int] = {}
+    def __init__(self, state: TlsState | None = None) -> None:
+        self._counts: dict[TlsCount, int] = {}
         self._lock = threading.Lock()
+        self._state = state
 
-    def count(self, domain: str, policy_type: str, problem: TlsProblem | None = None, host: str = "") -> None:
-        """One more session."""
-        key = domain, policy_type, "" if problem is None else problem.value, host
+    def count(
+        self,
+        domain: str,
+        policy_type: str,
+        problem: TlsProblem | None = None,
+        host: str = "",
+        policy: tuple[str, ...] = (),
+    ) -> None:
+        """One more session; `policy` is what a report shows of it."""
+        one = TlsCount(domain, policy_type, "" if problem is None else problem.value, host, 1, policy)
+        if self._state is not None:
+            self._state.count(one)
         with self._lock:
-            if key in self._counts or len(self._counts) < MAX_POLICIES:
-                self._counts[key] = self._counts.get(key, 0) + 1
+            if one in self._counts or len(self._counts) < MAX_POLICIES:
+                self._counts[one] = self._counts.get(one, 0) + 1
 
     def values(self) -> tuple[TlsCount, ...]:
-        """All counts, in order."""
+        """All counts of this process, in order."""
         with self._lock:
-            return tuple(sorted(TlsCount(*key, sessions) for key, sessions in self._counts.items()))
+            return tuple(sorted(replace(one, sessions=sessions) for one, sessions in self._counts.items()))
 
 
 def problem_of(failure: TransientFailure) -> TlsProblem | None:
@@ -266,14 +271,29 @@ def _end(wrapped: ssl.SSLSocket) -> None:
 class _Known:
     policy: StsPolicy
     ident: str
-    expires_at: float
+    fetched_at: float
+    stamp: float = 0.0  # of the fetch, where it is kept
+
+    @property
+    def expires_at(self) -> float:
+        return self.fetched_at + self.policy.max_age
+
+    @property
+    def refresh_at(self) -> float:
+        return self.fetched_at + min(REFRESH, self.policy.max_age / 2)
 
 
 class StsPolicies:
     """Finds and remembers policies; may be used by several threads."""
 
     def __init__(
-        self, resolver: Resolver, fetch: Fetch, *, clock: Callable[[], float], counters: TlsCounters | None = None
+        self,
+        resolver: Resolver,
+        fetch: Fetch,
+        *,
+        clock: Callable[[], float],
+        counters: TlsCounters | None = None,
+        state: TlsState | None = None,
     ) -> None:
         """Nothing is asked yet.
 
@@ -282,8 +302,10 @@ class StsPolicies:
             fetch: gets a policy.
             clock: seconds; policies expire by it.
             counters: told of policies that cannot be had.
+            state: where policies outlive the process; None for nowhere, so that whoever can keep us from a web server
+                needs only to wait for a restart.
         """
-        self._resolver, self._fetch, self._clock = resolver, fetch, clock
+        self._resolver, self._fetch, self._clock, self._state = resolver, fetch, clock, state
         self._counters = counters or TlsCounters()
         self._known: dict[str, _Known] = {}
         self._failed: dict[tuple[str, str], float] = {}
@@ -296,8 +318,7 @@ class StsPolicies:
         whoever can stop their answers could switch it off (RFC 8461 section 10.2).
         """
         now = self._clock()
-        with self._lock:
-            known = self._known.get(domain)
+        known = self._remembered(domain, now)
         if known is not None and now >= known.expires_at:
             known = None
         held = None if known is None else known.policy
@@ -305,7 +326,7 @@ class StsPolicies:
             ident = parse_sts_record(self._resolver.txt(f"_mta-sts.{domain}").records)
         except TransientFailure:
             return held
-        if ident is None or (known is not None and known.ident == ident):
+        if ident is None or (known is not None and known.ident == ident and now < known.refresh_at):
             return held
         with self._lock:
             if now < self._failed.get((domain, ident), now):
@@ -317,9 +338,30 @@ class StsPolicies:
             with self._lock:
                 _remember(self._failed, (domain, ident), now + FETCH_PAUSE)
             return held
+        stamp = 0.0
+        if self._state is not None:
+            stamp = self._state.keep(domain, ident, policy.mode.value, policy.hosts, policy.max_age)
         with self._lock:
-            _remember(self._known, domain, _Known(policy, ident, now + policy.max_age))
+            _remember(self._known, domain, _Known(policy, ident, now, stamp))
         return policy
+
+    def _remembered(self, domain: str, now: float) -> _Known | None:
+        """What we know of a domain, from this process or from those before it."""
+        with self._lock:
+            known = self._known.get(domain)
+        if self._state is None or (known is not None and now < known.refresh_at):
+            return known
+        kept = self._state.kept(domain)
+        if kept is None or (known is not None and kept.stamp <= known.stamp):
+            return known
+        try:
+            policy = StsPolicy(StsMode(kept.mode), kept.hosts, kept.max_age)
+        except ValueError:  # of a later version
+            return known
+        known = _Known(policy, kept.ident, now - kept.age, kept.stamp)
+        with self._lock:
+            _remember(self._known, domain, known)
+        return known
 
     def _get(self, domain: str) -> bytes:
         try:

@@ -255,6 +255,13 @@ def parse_settings(text: str, file: Path, registry: Registry, overrides: Sequenc
     return _Reader(text, file, registry, tuple(overrides)).read()
 
 
+def _beside_the_queue(use: Use, directory: Path) -> Use:
+    """The same component; what it remembers lies beside the queue where its options do not say otherwise."""
+    if getattr(use.options, "state_directory", use) is not None:
+        return use
+    return use.model_copy(update={"options": use.options.model_copy(update={"state_directory": directory / "state"})})
+
+
 class _Reader:
     """Reads one file and gathers the complaints."""
 
@@ -279,6 +286,8 @@ class _Reader:
         run = self._table(tree, "run", RunSettings)
         queue = self._table(tree, "queue", QueueSettings) if "queue" in tree else None
         quarantine = self._table(tree, "quarantine", QuarantineSettings)
+        if sink is not None and queue is not None and queue.directory is not None:
+            sink = _beside_the_queue(sink, queue.directory)
         if self.problems or envelope is None or limits is None or run is None or quarantine is None:
             raise SettingsError.of_all(self.problems)
         return Settings(

@@ -36,7 +36,8 @@ from mailpipe.smtp.state import Dialect
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # needs dnspython, an extra
-    from mailpipe.net.tls_policy import Fetch, TlsCount
+    from mailpipe.net.tls_policy import Fetch
+    from mailpipe.net.tls_state import TlsCount
     from mailpipe.sinks.smtp_direct import DirectDelivery
 
 _NO_RECIPIENTS = (

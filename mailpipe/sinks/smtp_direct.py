@@ -34,6 +34,7 @@ from mailpipe.net.tls_policy import (
     dane_records,
     problem_of,
 )
+from mailpipe.net.tls_state import TlsState
 from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, Receipt, RecipientReceipt
 from mailpipe.sinks.smtp_handover import MAX_DIAGNOSTIC, Handed, Handover, Target, TlsWatcher, deferred
@@ -78,15 +79,16 @@ class _Watcher(TlsWatcher):
     policy_type: str
     host: str
     is_opportunistic: bool = False
+    policy: tuple[str, ...] = ()
     has_answered: bool = False
     problem: TlsProblem | None = None
     has_failed: bool = False
 
     def opened(self, *, encrypted: bool) -> None:
         if encrypted or not self.is_opportunistic:
-            self.counters.count(self.domain, self.policy_type, None, self.host)
+            self._count(None)
         else:
-            self.counters.count(self.domain, self.policy_type, TlsProblem.STARTTLS_NOT_SUPPORTED, self.host)
+            self._count(TlsProblem.STARTTLS_NOT_SUPPORTED)
 
     def answered(self) -> None:
         self.has_answered = True
@@ -95,7 +97,10 @@ class _Watcher(TlsWatcher):
         self.has_failed = True
         self.problem = problem_of(failure)
         if self.problem is not None:
-            self.counters.count(self.domain, self.policy_type, self.problem, self.host)
+            self._count(self.problem)
+
+    def _count(self, problem: TlsProblem | None) -> None:
+        self.counters.count(self.domain, self.policy_type, problem, self.host, self.policy)
 
 
 class DirectDelivery:
@@ -127,6 +132,7 @@ class DirectDelivery:
 
         Raises:
             ConfigError: the name servers are none.
+            OutputError: the state directory cannot be made or written.
         """
         self._options, self._plan, self._handover, self._chance = options, plan, handover, chance
         self._resolver = Resolver(
@@ -138,17 +144,23 @@ class DirectDelivery:
             own_addresses=options.own_addresses,
             allows_loopback=options.allow_loopback,
         )
-        self.counters = TlsCounters()
+        place = options.state_directory
+        self._state = None if place is None else TlsState(place)
+        self.counters = TlsCounters(self._state)
         fetch = fetch or HttpsFetch(self._resolver, ca_file=options.tls_ca_file)
-        self._policies = StsPolicies(self._resolver, fetch, clock=clock, counters=self.counters)
+        self._policies = StsPolicies(
+            self._resolver, fetch, clock=clock, counters=self.counters, state=self._state
+        )
         self._context = client_context(verify=True, ca_file=options.tls_ca_file)
         self._threads: ThreadPoolExecutor | None = None
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Let the threads go, and close the state."""
         if self._threads is not None:
             self._threads.shutdown()
         self._threads = None
+        if self._state is not None:
+            self._state.close()
 
     def deliver(self, mail: Mail) -> Receipt:
         """A transaction with each destination; an entry for each forward-path, in order. It raises nothing."""
@@ -224,7 +236,9 @@ class DirectDelivery:
                 yield failure
                 continue
             if announced is None and sts is not None and not sts.allows(exchanger.name):
-                self.counters.count(found.destination.domain, "sts", TlsProblem.VALIDATION_FAILURE, exchanger.name)
+                self.counters.count(
+                    found.destination.domain, "sts", TlsProblem.VALIDATION_FAILURE, exchanger.name, sts.lines
+                )
                 if sts.mode is StsMode.ENFORCE or (requires_tls and not found.destination.is_validated):
                     words = f"the MTA-STS policy of {found.destination.domain!r} does not name {exchanger.name}"
                     yield TransientFailure(words, EnhancedStatus(4, 7, 5))
@@ -250,10 +264,12 @@ class DirectDelivery:
             return None
         usable = tuple(record for record in found.records if record.is_usable)
         if not usable:
-            self.counters.count(destination.domain, "tlsa", TlsProblem.TLSA_INVALID, exchanger.name)
+            shown = tuple(map(str, found.records))
+            self.counters.count(destination.domain, "tlsa", TlsProblem.TLSA_INVALID, exchanger.name, shown)
         context = dane_context(usable, dane_names(destination, exchanger))
         plan = replace(self._plan, tls=TlsMode.REQUIRED)
-        watcher = _Watcher(self.counters, destination.domain, "tlsa", exchanger.name)
+        shown = tuple(map(str, found.records))
+        watcher = _Watcher(self.counters, destination.domain, "tlsa", exchanger.name, policy=shown)
         tag = f"dane-{hash(usable):x}" if usable else _ANY_CERTIFICATE
         return Target(Endpoint(found.base), plan, context=context, tag=tag, watcher=watcher)
 
@@ -266,8 +282,9 @@ class DirectDelivery:
         if sts is None and not requires_tls:
             return self._opportunistic(found, exchanger, endpoint)
         watcher = _Watcher(
-            self.counters, found.destination.domain, "no-policy-found" if sts is None else "sts", exchanger.name
-        )
+            self.counters, found.destination.domain, "no-policy-found" if sts is None else "sts", exchanger.name,
+            policy=() if sts is None else sts.lines,
+        )  # fmt: skip
         tag = "requiretls" if sts is None else f"sts-{sts.mode.value}"
         if requires_tls and sts is not None:
             tag = "sts-enforce"

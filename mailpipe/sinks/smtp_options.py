@@ -167,6 +167,10 @@ class SmtpOptions(HopOptions):
     mta_sts: bool = True
     """With direct: follow the policies that domains publish on their web servers about TLS (MTA-STS, RFC 8461)."""
 
+    state_directory: LocalPath | None = None
+    """With direct: the directory in which policies (MTA-STS) and counts for reports (`mailpipe tls-report`) outlive the
+    process; by default the folder "state" in the directory of the queue, and without a queue nowhere."""
+
     own_addresses: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
     """With direct: our own addresses as others see them. A mail whose MX records lead to them, or to helo_name, would
     come back, and fails."""

@@ -13,7 +13,7 @@ import trustme
 
 import mailpipe
 from mailpipe.net.tls import public_key_info
-from mailpipe.net.tls_policy import TlsCount
+from mailpipe.net.tls_state import TlsCount
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.smtp import SmtpSink

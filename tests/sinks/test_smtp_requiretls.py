@@ -161,3 +161,19 @@ def test_it_does_not_loosen_what_the_pipeline_file_asks_for(place):
     place.domain("one.test", (10, "mx.one.test", "127.0.0.1"))
     assert [one for one, _ in fates(place.sink(tls="required"), relaxed("a@one.test"))] == [DEFERRED]
     assert not peer.taken
+
+
+def test_a_policy_that_was_known_before_a_restart_is_kept_where_it_cannot_be_fetched(place, tmp_path, authority, ca_file):
+    peer = place.peer()
+    place.domain("one.test", (10, "mx.one.test", "127.0.0.1"))
+    direct.publish(place)
+    options = {"state_directory": tmp_path / "state", "tls_ca_file": ca_file}
+    first = place.sink(fetch=direct.sts("enforce", "mx.one.test"), **options)
+    assert direct.deliver(first, "a@one.test") == [DEFERRED]  # TLS is not offered
+    first.close()
+
+    def unreachable(domain):
+        raise OSError("unreachable")
+
+    assert direct.deliver(place.sink(fetch=unreachable, **options), "a@one.test") == [DEFERRED] and not peer.taken
+    assert direct.deliver(place.sink(fetch=unreachable), "a@one.test") == [DELIVERED]  # a sender without memory
