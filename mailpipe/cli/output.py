@@ -14,7 +14,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # rich is slow to import and --version must not wait for it
@@ -142,6 +142,30 @@ def table(*columns: str, title: str = "", right: Iterable[str] = ()) -> "Table":
 def print_json(verb: str, document: Mapping[str, Any], *, stderr: bool = False) -> None:
     """One JSON object with the version of its form; ASCII only, so that it is safe on a terminal too."""
     print_document({"version": JSON_VERSION, "verb": verb, **document}, stderr=stderr)
+
+
+def stream_json(
+    verb: str, name: str, rows: Iterable[Mapping[str, Any]], rest: Callable[[], Mapping[str, Any]]
+) -> None:
+    """The same object, of which one list is printed as it comes, a line each: it may be longer than the memory.
+
+    Args:
+        verb: of the document.
+        name: of the list.
+        rows: its values.
+        rest: what follows behind the list; asked when that has ended.
+    """
+    write = sys.stdout.write
+    write(f'{{\n  "version": {JSON_VERSION},\n  "verb": {json.dumps(verb)},\n  {json.dumps(name)}: [')
+    mark = ""
+    for row in rows:
+        write(f"{mark}\n    {json.dumps(row, default=_plain)}")
+        mark = ","
+    write("\n  ]" if mark else "]")
+    for key, value in rest().items():
+        document = json.dumps(value, indent=2, default=_plain).replace("\n", "\n  ")
+        write(f",\n  {json.dumps(key)}: {document}")
+    write("\n}\n")
 
 
 def print_document(document: Mapping[str, Any], *, stderr: bool = False) -> None:

@@ -10,7 +10,8 @@ Never here: states and schedules (`mailpipe.queue`), and how mail is delivered (
 """
 
 from collections.abc import Callable
-from typing import Annotated
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,11 +32,17 @@ from mailpipe.cli.queue_opening import (
     say_empty,
     split,
 )
-from mailpipe.cli.queue_table import add_row, messages_table, print_entry
+from mailpipe.cli.queue_table import by_domain, domains_table, print_entry, print_messages
+
+if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for it
+    from mailpipe.queue import Queue, QueueCounts
 
 NAME = "queue"
 HELP = "Look at the durable queue and work on it."
 EXAMPLE = "mailpipe queue list pipeline.toml"
+
+SHOWN = 1000
+"""Messages that a list shows where nothing else is asked for; beyond that nobody reads on."""
 
 
 def list_(
@@ -45,28 +52,54 @@ def list_(
     recipients: To = None,
     older: Older = None,
     in_doubt: InDoubt = False,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=0, help="At most so many, the oldest first; 0 for all. Without --json: 1000."),
+    ] = None,
+    domains: Annotated[bool, typer.Option("--domains", help="A line for each domain instead of each message.")] = False,
     as_json: AsJson = False,
 ) -> int:
     """List the messages: age, sender, recipients, state, next try, last reply."""
     filters = Filters.of(states, recipients, older, is_question=in_doubt)
     with opened_or_empty(pipeline, directory) as queue:
         if queue is None:
-            say_empty("queue list", {"messages": [], "counts": {"messages": 0}}, as_json=as_json)
+            empty: dict[str, object] = {"domains": {}} if domains else {"messages": []}
+            say_empty("queue list", {**empty, "counts": {"messages": 0}}, as_json=as_json)
             return EX_OK
+        if domains:
+            _list_domains(queue, filters, as_json=as_json)
+            return EX_OK
+        entries = filters.choose(queue)
         if as_json:
-            entries = [entry.to_json() for entry in filters.choose(queue)]
-            output.print_json("queue list", {"messages": entries, "counts": queue.counts().to_json()})
+            rows = (entry.to_json() for entry in islice(entries, limit or None))
+            output.stream_json("queue list", "messages", rows, lambda: {"counts": queue.counts().to_json()})
             return EX_OK
-        table = messages_table()
-        for entry in filters.choose(queue):
-            add_row(table, entry, queue.now())
-        if table.row_count:
-            output.console().print(table)
+        most = SHOWN if limit is None else limit
+        count = print_messages(islice(entries, most or None), queue.now())
         counts = queue.counts()
-        words = f"{output.count_text(counts.messages, 'message')}, {output.size_text(counts.octets)}"
-        shown = f", {table.row_count:,} of them shown" if filters else ""
-        output.complain(f"{words}, {counts.due:,} due now{shown}", prefix="")
+        is_cut = count == most and next(entries, None) is not None
+        shown = f" ({count:,} shown)" if filters or is_cut else ""
+        _say_counts(counts, shown, "; --limit 0 shows all, --domains sums them up" if is_cut else "")
     return EX_OK
+
+
+def _list_domains(queue: "Queue", filters: Filters, *, as_json: bool) -> None:
+    found = by_domain(filters.choose(queue), filters.takes)
+    counts = queue.counts()
+    if as_json:
+        document = {name: domain.to_json() for name, domain in found.items()}
+        output.print_json("queue list", {"domains": document, "counts": counts.to_json()})
+        return
+    if found:
+        output.console().print(domains_table(found, queue.now()))
+    _say_counts(counts)
+
+
+def _say_counts(counts: "QueueCounts", shown: str = "", hint: str = "") -> None:
+    messages, octets = output.count_text(counts.messages, "message"), output.size_text(counts.octets)
+    states = ", ".join(f"{count:,} {state}" for state, count in counts.recipients.items() if count)
+    recipients = f"; recipients: {states}" if states else ""
+    output.complain(f"{messages}{shown}, {octets}, {counts.due:,} due now{recipients}{hint}", prefix="")
 
 
 def show(

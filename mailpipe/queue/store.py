@@ -392,9 +392,16 @@ class Store(SharedCommits[sqlite3.Connection]):
                         ORDER BY rowid LIMIT {_PAGE}""",
                     (last, *values),
                 ).fetchall()
-                page = [self._entry(connection, row[:-1]) for row in rows]
-            yield from page
-            if len(page) < _PAGE:
+                recipients: dict[str, list[tuple[Any, ...]]] = {row[0]: [] for row in rows}
+                for one in connection.execute(
+                    f"""SELECT message, {RECIPIENT} FROM recipient
+                        WHERE message IN ({", ".join("?" * len(rows))}) ORDER BY message, position""",
+                    tuple(recipients),
+                ):
+                    recipients[one[0]].append(one[1:])
+            for row in rows:
+                yield entry_of(row[:-1], recipients[row[0]], self._content)
+            if len(rows) < _PAGE:
                 return
             last = rows[-1][-1]
 

@@ -91,3 +91,12 @@ def test_markup_in_a_name_stays_literal(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_complaint_has_our_name_on_each_line(capsys: pytest.CaptureFixture[str]) -> None:
     output.complain("one\ntwo\x1b[2J")
     assert capsys.readouterr().err == "mailpipe: one\nmailpipe: two\n"
+
+
+@pytest.mark.parametrize("rows", [[], [{"a": 1}], [{"a": "\x1b[31m"}, {"b": [1, {"c": None}]}]])
+def test_a_list_that_is_printed_as_it_comes_is_the_same_object(rows: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    rest = {"counts": {"x": 1, "y": [2, 3]}, "more": "\u2028"}
+    output.stream_json("queue list", "messages", iter(rows), lambda: rest)  # type: ignore[arg-type]
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"version": 1, "verb": "queue list", "messages": rows, **rest}
+    assert text.isascii() and "\x1b" not in text and text.endswith("}\n")

@@ -134,3 +134,82 @@ def test_a_damaged_database_is_made_anew_from_the_messages(mailpipe: Run, folder
     assert mailpipe("queue", "doctor", "queued.toml", "--rebuild").code == 0
     assert identifier.encode() in mailpipe("queue", "list", "queued.toml").out
     assert (folder / "spool" / "damaged").is_dir()
+
+
+@pytest.fixture
+def many(folder: Path) -> list[str]:
+    """Twelve messages in the queue `spool`, some with words of strangers that would harm a terminal."""
+    evil = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m\n"
+    (folder / "queued.toml").write_text('[sink]\nuse = "discard"\n[queue]\ndirectory = "spool"\n')
+    with Queue(folder / "spool", in_doubt="hold") as queue:
+        return [
+            queue.put(
+                b"Subject: x\r\n\r\n",
+                Envelope.of(f"s{number}@example.org", f"r{number}{evil}@{evil}host{number % 3}.example", "carol@x.example"),
+                origin=f"archive{evil}.mbox:{number}",
+                reasons=[(EnhancedStatus(4, 4, 1), f"host said: 451 no{evil} {number} " + "word " * 60)],
+            )
+            for number in range(12)
+        ]
+
+
+@pytest.mark.parametrize("columns", ["60", "100", "149", "150", "220"])
+def test_a_list_fits_its_terminal_and_keeps_ids_whole(
+    mailpipe: Run, many: list[str], monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    ended = mailpipe("queue", "list", "queued.toml")
+    lines = ended.text.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert [line.split()[0] for line in lines if line.startswith("0")] == many
+    assert "in 5 min" in ended.text or "in 4 min" in ended.text or "in 6 min" in ended.text
+    assert "451 no" in ended.text and "4.4.1" in ended.text
+
+
+def test_no_words_of_strangers_reach_a_terminal_as_they_are(mailpipe: Run, many: list[str]) -> None:
+    for words in (
+        ("list", "queued.toml"), ("list", "queued.toml", "--domains"), ("show", "queued.toml", many[0]),
+        ("list", "queued.toml", "--json"), ("show", "queued.toml", many[0], "--json"), ("hold", "queued.toml", many[0]),
+        ("list", "queued.toml", "--domains", "--json"), ("bounce", "queued.toml", many[1]), ("doctor", "queued.toml"),
+    ):  # fmt: skip
+        ended = mailpipe("queue", *words)
+        assert ended.code == 0
+        for text in (ended.text, ended.err):
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text), words
+
+
+def test_a_list_is_cut_where_nobody_reads_on_and_says_so(
+    mailpipe: Run, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = mailpipe("queue", "list", "queued.toml", "--limit", "5")
+    assert [name for name in many if name in ended.text] == many[:5]
+    assert ended.err.startswith("12 messages (5 shown), ") and "--limit 0 shows all" in ended.err
+    assert "recipients: 24 waiting" in ended.err
+    monkeypatch.setattr("mailpipe.cli.queue.SHOWN", 3)
+    assert [name for name in many if name in mailpipe("queue", "list", "queued.toml").text] == many[:3]
+    ended = mailpipe("queue", "list", "queued.toml", "--limit", "0")
+    assert [name for name in many if name in ended.text] == many and "shown" not in ended.err
+    assert "shows all" not in mailpipe("queue", "list", "queued.toml", "--limit", "12").err
+    assert len(json.loads(mailpipe("queue", "list", "queued.toml", "--json").text)["messages"]) == 12
+    assert len(json.loads(mailpipe("queue", "list", "queued.toml", "--json", "--limit", "2").text)["messages"]) == 2
+
+
+def test_domains_sum_up_what_waits(mailpipe: Run, folder: Path, many: list[str]) -> None:
+    mailpipe("queue", "hold", "queued.toml", "--all", "--recipient", "@x.example")
+    text = mailpipe("queue", "list", "queued.toml", "--domains").text
+    assert re.search(r"x\.example +12 +12 ", text) and text.index("x.example") < text.index("host0.example")
+    document = json.loads(mailpipe("queue", "list", "queued.toml", "--domains", "--json").text)
+    assert document["domains"]["x.example"]["recipients"] == {"held": 12}
+    assert document["domains"]["x.example"]["next_try"] is None and document["counts"]["messages"] == 12
+    only = json.loads(mailpipe("queue", "list", "queued.toml", "--domains", "--state", "waiting", "--json").text)
+    assert len(only["domains"]) == 3 and {one["messages"] for one in only["domains"].values()} == {4}
+
+
+def test_who_is_tried_next_speaks_for_a_message(mailpipe: Run, folder: Path) -> None:
+    (folder / "queued.toml").write_text('[sink]\nuse = "discard"\n[queue]\ndirectory = "spool"\n')
+    with Queue(folder / "spool", in_doubt="hold") as queue:
+        envelope = Envelope.of("ann@example.org", "bob@example.net", "carol@example.net")
+        reasons = [(EnhancedStatus(5, 1, 1), "550 nobody"), (EnhancedStatus(4, 2, 2), "452 full")]
+        queue.put(b"", envelope, origin="test", reasons=reasons, in_doubt={"bob@example.net"})
+    text = mailpipe("queue", "list", "queued.toml").text
+    assert "carol@example.net +1" in text and "452 full" in text and "waiting, in-doubt" in text
