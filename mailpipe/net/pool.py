@@ -1,4 +1,4 @@
-"""Connections that serve one mail after the other, a few for each destination, and destinations that are left alone.
+"""Connections that serve mail after mail, a few for each destination, and destinations that are left alone.
 
     pool = ConnectionPool(PoolLimits(), clock=time.monotonic, chance=random.Random(), pause=time.sleep)
     with pool.lease("mx.example.net:25", lambda: SmtpConnection(endpoint, plan)) as connection:
@@ -6,7 +6,9 @@
     pool.note_up("mx.example.net:25")
 
 A destination is whatever the caller tells apart by a key: host, port, and how TLS is to be used there. One that is down
-holds up nobody else. May be used by several threads.
+holds up nobody else. May be used by several threads: each gets a connection of its own, one more with each mail that
+was handed over, up to the limit; when there are no more, a part of one that can have several transactions in flight.
+A destination that refuses one more connection while others stand is not down, it has enough.
 
 Never here: rules of SMTP; routes; what becomes of a mail.
 """
@@ -41,7 +43,7 @@ class PoolLimits:
         connections_per_destination: at most, at a time.
         idle_connections: kept at a time, all destinations together.
         messages_per_second: for each destination; None without end.
-        patience: seconds to wait for a connection or for the rate; after that the mail is deferred.
+        patience: seconds to wait for the rate, or for a connection while none comes free; then the mail is deferred.
     """
 
     messages_per_connection: int = 100
@@ -77,17 +79,26 @@ class BackOff:
         return whole * (1 - self.spread * chance.random())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Kept:
     connection: SmtpConnection
     made_at: float
     idle_since: float = 0.0
+    users: int = 0
+    lent: int = 0
+    is_checked: bool = True
+    was_lost: bool = False
 
 
 @dataclass(slots=True)
 class _Destination:
+    changed: threading.Condition
     idle: list[_Kept] = field(default_factory=list)
-    in_use: int = 0
+    busy: list[_Kept] = field(default_factory=list)
+    allowed: int = 1
+    turns: int = 0
+    refusals: int = 0
+    full_until: float = 0.0
     next_at: float = 0.0
     failures: int = 0
     losses: int = 0
@@ -95,7 +106,12 @@ class _Destination:
     failure: TransientFailure | None = None
 
     def is_forgettable(self, now: float) -> bool:
-        return not (self.idle or self.in_use or now < self.down_until or now < self.next_at)
+        return not (self.idle or self.busy or now < self.down_until or now < self.next_at)
+
+    def move(self) -> None:
+        """Something has happened that others may wait for."""
+        self.turns += 1
+        self.changed.notify_all()
 
 
 class ConnectionPool:
@@ -127,7 +143,7 @@ class ConnectionPool:
         self.limits, self.back_off = limits or PoolLimits(), back_off or BackOff()
         self._clock, self._chance, self._pause = clock, chance, pause
         self._destinations: dict[Hashable, _Destination] = {}
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
 
     @contextlib.contextmanager
     def lease(self, key: Hashable, make: Callable[[], SmtpConnection]) -> Iterator[SmtpConnection]:
@@ -144,30 +160,59 @@ class ConnectionPool:
         try:
             yield kept.connection
         except BaseException:
-            kept.connection.abort()
+            with self._lock:
+                if kept.users == 1:  # otherwise others have transactions of their own in flight there
+                    kept.connection.abort()
             raise
         finally:
             self._give_back(key, kept)
 
     def note_up(self, key: Hashable) -> None:
-        """The destination has answered: it is not left alone any more."""
-        with self._changed:
+        """The destination has answered: it is not left alone any more, and may get one connection more."""
+        with self._lock:
             destination = self._destination(key)
             destination.failures = destination.losses = 0
             destination.down_until, destination.failure = 0.0, None
+            may_grow = destination.allowed < self.limits.connections_per_destination
+            if may_grow and self._clock() >= destination.full_until:
+                destination.allowed += 1
+                destination.move()
 
-    def note_down(self, key: Hashable, failure: TransientFailure) -> None:
-        """The destination could not be reached or wants nobody: it is left alone for a while."""
-        with self._changed:
+    def note_down(self, key: Hashable, failure: TransientFailure) -> bool:
+        """The destination could not be reached or wants nobody: it is left alone for a while.
+
+        Returns:
+            Whether it is. Not so where other connections with it stand: then these are as many as it wants for now, and
+            the mail may wait for one of them.
+        """
+        with self._lock:
             destination = self._destination(key)
+            standing = sum(kept.connection.is_open for kept in (*destination.busy, *destination.idle))
+            if standing:
+                destination.refusals += 1
+                destination.allowed = standing
+                destination.full_until = self._clock() + self.back_off.seconds(destination.refusals, self._chance)
+                return False
             destination.failures += 1
-            destination.failure = failure
+            destination.failure, destination.allowed = failure, 1
             destination.down_until = self._clock() + self.back_off.seconds(destination.failures, self._chance)
+            destination.move()
+            return True
 
-    def note_lost(self, key: Hashable, failure: TransientFailure) -> None:
-        """A connection ended in the middle. Once is a server that was restarted; twice in a row it is down."""
-        with self._changed:
+    def note_lost(self, key: Hashable, failure: TransientFailure, connection: SmtpConnection | None = None) -> None:
+        """A connection ended in the middle. Once is a server that was restarted; twice in a row it is down.
+
+        Args:
+            key: which destination.
+            failure: what to say while it is left alone.
+            connection: the one that ended; of several mails that were on it only the first counts.
+        """
+        with self._lock:
             destination = self._destination(key)
+            for kept in destination.busy:
+                if kept.connection is connection and kept.was_lost:
+                    return
+                kept.was_lost = kept.was_lost or kept.connection is connection
             destination.losses += 1
             lost_again = destination.losses >= 2
         if lost_again:
@@ -175,13 +220,13 @@ class ConnectionPool:
 
     def down_for(self, key: Hashable) -> float:
         """Seconds for which a destination is still left alone; 0 where it is not."""
-        with self._changed:
+        with self._lock:
             destination = self._destinations.get(key)
             return 0.0 if destination is None else max(0.0, destination.down_until - self._clock())
 
     def close(self) -> None:
         """Say goodbye on every connection that nobody uses."""
-        with self._changed:
+        with self._lock:
             idle = [kept for destination in self._destinations.values() for kept in destination.idle]
             for destination in self._destinations.values():
                 destination.idle.clear()
@@ -193,32 +238,49 @@ class ConnectionPool:
             now = self._clock()
             kept = {key: one for key, one in self._destinations.items() if not one.is_forgettable(now)}
             self._destinations = kept
-        return self._destinations.setdefault(key, _Destination())
+        if (found := self._destinations.get(key)) is None:
+            found = self._destinations[key] = _Destination(threading.Condition(self._lock))
+        return found
 
     def _take(self, key: Hashable, make: Callable[[], SmtpConnection]) -> _Kept:
         patience = self.limits.patience
-        with self._changed:
+        with self._lock:
             destination = self._destination(key)
             self._refuse_while_down(destination)
-            most = self.limits.connections_per_destination
-            if not self._changed.wait_for(lambda: destination.in_use < most, patience):
-                words = f"{key}: all {most} connections are busy for {duration_text(patience)} now; tried again later"
-                raise TransientFailure(words, _CONGESTED)
-            self._refuse_while_down(destination)  # what was found out by whoever was waited for
+            while (kept := self._seat(destination, make)) is None:
+                seen = destination.turns
+                if not destination.changed.wait_for(lambda seen=seen: destination.turns != seen, patience):  # type: ignore[misc]
+                    words = f"{key}: all its connections are busy for {duration_text(patience)} now; tried again later"
+                    raise TransientFailure(words, _CONGESTED)
+                self._refuse_while_down(destination)  # what was found out by whoever was waited for
             seconds = self._turn(destination, key)
-            destination.in_use += 1
-            kept = destination.idle.pop() if destination.idle else None
+            kept.users += 1
+            kept.lent += 1
+            if kept.users == 1:
+                destination.busy.append(kept)
         try:
             if seconds > 0:
                 self._pause(seconds)
-            if kept is not None and self._is_fit(kept):
+            if not kept.is_checked:
+                if not self._is_fit(kept):
+                    kept.connection, kept.made_at, kept.lent = make(), self._clock(), 1
+                kept.is_checked = True
+            return kept
+        except BaseException:
+            self._give_back(key, kept)
+            raise
+
+    def _seat(self, destination: _Destination, make: Callable[[], SmtpConnection]) -> _Kept | None:
+        """A place for one more mail; None where none is free."""
+        if len(destination.busy) < destination.allowed:
+            if destination.idle:
+                kept = destination.idle.pop()
+                kept.is_checked = False
                 return kept
             return _Kept(make(), self._clock())
-        except BaseException:
-            with self._changed:
-                destination.in_use -= 1
-                self._changed.notify_all()
-            raise
+        shared = [kept for kept in destination.busy if kept.is_checked and kept.users < kept.connection.room]
+        shared = [kept for kept in shared if not self._has_served(kept, kept.lent)]
+        return min(shared, key=lambda kept: kept.users, default=None)
 
     def _refuse_while_down(self, destination: _Destination) -> None:
         failure = destination.failure
@@ -241,12 +303,9 @@ class ConnectionPool:
 
     def _is_fit(self, kept: _Kept) -> bool:
         """Whether a kept connection may serve one more mail; one that may not is closed."""
-        connection, now = kept.connection, self._clock()
-        most = self.limits.messages_per_connection
-        if connection.is_open:
-            most = min(most, connection.extensions.mail_max or most)
-        idle = now - kept.idle_since
-        if connection.transaction_count >= most or now - kept.made_at >= self.limits.age:
+        connection = kept.connection
+        idle = self._clock() - kept.idle_since
+        if self._has_served(kept, kept.lent - 1):
             connection.quit()
             return False
         if idle >= self.limits.close_after:
@@ -262,16 +321,25 @@ class ConnectionPool:
                 connection.timeouts = usual
         return True
 
+    def _has_served(self, kept: _Kept, lent: int) -> bool:
+        """Whether a connection has carried as many mails as one may, or is as old; `lent` for so many mails before."""
+        connection, most = kept.connection, self.limits.messages_per_connection
+        if connection.is_open:
+            most = min(most, connection.extensions.mail_max or most)
+        return max(connection.transaction_count, lent) >= most or self._clock() - kept.made_at >= self.limits.age
+
     def _give_back(self, key: Hashable, kept: _Kept) -> None:
         too_many: list[_Kept] = []
-        with self._changed:
+        with self._lock:
             destination = self._destination(key)
-            destination.in_use -= 1
-            if kept.connection.is_open:
-                kept.idle_since = self._clock()
-                destination.idle.append(kept)
-                too_many = self._surplus()
-            self._changed.notify_all()
+            kept.users -= 1
+            if not kept.users:
+                destination.busy.remove(kept)
+                if kept.connection.is_open:
+                    kept.idle_since = self._clock()
+                    destination.idle.append(kept)
+                    too_many = self._surplus()
+            destination.move()
         for one in too_many:
             one.connection.quit()
 

@@ -9,6 +9,8 @@ Never here: lines, replies, commands.
 """
 
 import contextlib
+import math
+import select
 import socket
 import ssl
 import time
@@ -79,6 +81,11 @@ class Stream:
         """The moment that many seconds from now, on the monotonic clock."""
         return time.monotonic() + seconds
 
+    @staticmethod
+    def seconds_to(deadline: float) -> float:
+        """How long it is until a deadline; negative behind it."""
+        return deadline - time.monotonic()
+
     def _quicken(self) -> None:
         """Acknowledge at once: a peer that leaves Nagle's algorithm on waits 40 ms for a delayed acknowledgement.
 
@@ -95,7 +102,7 @@ class Stream:
             TimeoutError: nothing came before the deadline.
             OSError: the connection broke.
         """
-        seconds = deadline - time.monotonic()
+        seconds = self.seconds_to(deadline)
         if seconds <= 0:
             raise TimeoutError("timed out")
         self._socket.settimeout(seconds)
@@ -103,13 +110,40 @@ class Stream:
         self._quicken()
         return octets
 
-    def waiting(self) -> bytes | None:
-        """What has come already, b"" at the peer's end, None where nothing has; never waits."""
+    def hear(self, deadline: float) -> bool:
+        """Wait until something has come, or the end; False where nothing has before the deadline.
+
+        Nothing is read, so that another thread may write meanwhile.
+        """
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(max(0, math.ceil(1000 * self.seconds_to(deadline)))))
+
+    def wake(self) -> None:
+        """End a `hear` of another thread; the connection is of no use any more, and is that thread's to close."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def read_now(self) -> bytes | None:
+        """What has come already, b"" at the peer's end, None where nothing has; never waits.
+
+        Raises:
+            OSError: the connection broke.
+        """
         self._socket.settimeout(0)
         try:
-            return self._socket.recv(BLOCK)
+            octets = self._socket.recv(BLOCK)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return None
+        self._quicken()
+        return octets
+
+    def waiting(self) -> bytes | None:
+        """The same; a connection that broke has ended."""
+        try:
+            return self.read_now()
         except OSError:
             return b""
 

@@ -7,12 +7,18 @@
 It connects at the first transaction, introduces itself, takes up TLS and authentication as the `Opening` says, and
 connects anew, once, where a connection that was used before turns out to be dead before the peer accepted MAIL.
 
+With a `window` above 1 threads share it, each with a transaction of its own; one of them reads for all.
+
 Never here: rules of SMTP (`mailpipe.smtp.client`), several connections, back-off: those belong to whoever holds this.
 """
 
 import contextlib
 import ssl
-from dataclasses import replace
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -40,6 +46,25 @@ from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
 
 
+@dataclass(slots=True, eq=False)
+class _Flying:
+    """A transaction whose answers have not all come.
+
+    Attributes:
+        peer: to whom it went.
+        may_repeat: the connection was in use before: one that dies under its first transaction would die again.
+        changed: notified when there is a result, or when somebody must take the place at the socket.
+        result: how it ended, None before that.
+        is_over: the session has ended with it.
+    """
+
+    peer: str
+    may_repeat: bool
+    changed: threading.Condition
+    result: TransactionResult | None = None
+    is_over: bool = False
+
+
 class SmtpConnection:
     """A connection that is made when it is needed.
 
@@ -47,6 +72,8 @@ class SmtpConnection:
         endpoint: the peer.
         opening: how a session begins.
         timeouts: how long to wait for what.
+        window: transactions in flight at most, each brought by a thread of its own.
+        chunking: a window above 2 is used, by BDAT (RFC 3030).
         transaction_count: transactions on the present connection.
         last_peer: the peer of the present connection, or of the last: "mx.example.net[192.0.2.1]:25".
     """
@@ -60,6 +87,8 @@ class SmtpConnection:
         tls_verify: bool = True,
         tls_ca_file: Path | None = None,
         transcript: Transcript | None = None,
+        window: int = 1,
+        chunking: bool = False,
     ) -> None:
         """Nothing is connected yet.
 
@@ -70,8 +99,12 @@ class SmtpConnection:
             tls_verify: with required and implicit TLS the certificate must be valid and name the host.
             tls_ca_file: certificates to believe instead of the system's.
             transcript: where to write down what goes over the wire, in clear.
+            window: transactions in flight at most; one of them is in doubt when the connection breaks, with `chunking`
+                all whose content was sent.
+            chunking: send by BDAT where the peer offers it.
         """
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
+        self.window, self.chunking = window, chunking
         self.transaction_count = 0
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file = tls_verify, tls_ca_file
@@ -79,6 +112,12 @@ class SmtpConnection:
         self._context: ssl.SSLContext | None = None
         self._stream: Stream | None = None
         self._protocol = ClientProtocol(opening.dialect)
+        self._lock = threading.RLock()
+        self._has_room = threading.Condition(self._lock)
+        self._flying: deque[_Flying] = deque()
+        self._is_listening = False  # some thread waits at the socket, and has let go of the lock
+        self._awaited: Command | None = None
+        self._due = 0.0
 
     def __enter__(self) -> "SmtpConnection":
         return self
@@ -107,6 +146,16 @@ class SmtpConnection:
         """What the peer offers; none while there is no session."""
         return self._protocol.extensions
 
+    @property
+    def room(self) -> int:
+        """How many transactions the present session can have in flight.
+
+        Two where commands may go behind the end of data (RFC 2920), `window` where content may as well (RFC 3030).
+        """
+        if self._stream is None or not self.extensions.pipelining:
+            return 1
+        return self.window if self.chunking and self.extensions.chunking else min(self.window, 2)
+
     def open(self) -> Extensions:
         """Connect and introduce ourselves, unless a session stands already that may carry one more message.
 
@@ -114,10 +163,14 @@ class SmtpConnection:
             TransientFailure: the peer cannot be reached, does not want us, or cannot do what is required.
             ConfigError: the file of certificates cannot be used.
         """
-        if self._stream is not None and not self._is_stale():
-            if not self.is_used_up:
-                return self.extensions
-            self.quit()
+        with self._lock:
+            if self._stream is not None and (self._flying or not self._is_stale()):
+                if self._flying or not self.is_used_up:
+                    return self.extensions
+                self.quit()
+            return self._open_anew()
+
+    def _open_anew(self) -> Extensions:
         self.abort()
         try:
             return self._open(plan_for(self.endpoint, self.opening))
@@ -146,6 +199,7 @@ class SmtpConnection:
             if not self.is_open:
                 words = f"{self.last_peer}: the peer ended the session right behind its opening"
                 raise TransientFailure(words, EnhancedStatus(4, 4, 2))
+            self._protocol.window = self.room
         except BaseException:
             self.abort()
             raise
@@ -200,14 +254,12 @@ class SmtpConnection:
             TransientFailure: no session could be had; nothing was handed over.
             LocalProtocolError: the message holds a bare CR or LF.
         """
-        self.open()
-        used = self.transaction_count > 0
-        result = self._transact(envelope, octets)
-        # Nothing is lost or repeated by trying again: the peer has not even taken the reverse-path.
-        if used and not self.is_open and result.never_began:
-            self.open()
-            result = self._transact(envelope, octets)
-        return result
+        with self._lock:
+            one, result = self._transact(envelope, octets)
+            # Nothing is lost or repeated by trying again: the peer has not even taken the reverse-path.
+            if one.may_repeat and one.is_over and result.never_began:
+                _, result = self._transact(envelope, octets)
+            return result
 
     def deliver(self, envelope: Envelope, octets: bytes, *, recipients_per_transaction: int = 100) -> TransactionResult:
         """Hand over one message in as many transactions as the number of recipients asks for.
@@ -247,22 +299,89 @@ class SmtpConnection:
             whole: TransactionResult = done.value
             return whole
 
-    def _transact(self, envelope: Envelope, octets: bytes) -> TransactionResult:
-        peer = self.last_peer
-        self._protocol.begin(envelope, octets)
+    def _transact(self, envelope: Envelope, octets: bytes) -> tuple[_Flying, TransactionResult]:
+        """One transaction among those in flight; with the lock held, once."""
+        self.open()
+        while self._flying and (self.is_used_up or not self._protocol.may_begin):
+            self._has_room.wait()
+            self.open()
+        one = _Flying(self.last_peer, self.transaction_count > 0, threading.Condition(self._lock))
+        self._protocol.begin(envelope, octets, chunking=self.chunking)
         self.transaction_count += 1
-        result: TransactionResult | None = None
+        self._flying.append(one)
         try:
-            while result is None:
-                event = self._next_event()
-                if isinstance(event, TransactionEnded):
-                    result = event.result
+            while (result := one.result) is None:
+                self._turn(one)
         except BaseException:  # an interrupt in the middle: the next command would be answered with an older reply
             self.abort()
             raise
-        # 421 and every other end of the connection stand right behind the result
-        self._drop_if_ended()
-        return result.of_peer(peer)
+        if self._flying and not self._is_listening:
+            self._flying[0].changed.notify()  # somebody must take our place at the socket
+        return one, result
+
+    def _turn(self, one: _Flying) -> None:
+        """Bring the session on by one step, or wait until somebody has."""
+        self._advance()
+        stream = self._stream
+        if one.result is not None or stream is None:
+            return
+        if self._is_listening:
+            one.changed.wait()
+            return
+        self._is_listening = True
+        try:
+            has_come = self._hear(stream)
+        finally:
+            self._is_listening = False
+        if self._stream is not stream:  # somebody else's write has failed meanwhile
+            stream.close()
+        elif has_come:
+            self._read(stream.read_now)
+        elif stream.seconds_to(self._due) <= 0:
+            self._read(partial(stream.read, self._due))
+        self._advance()
+
+    def _hear(self, stream: Stream) -> bool:
+        """Wait at the socket, without the lock where others may come; whether there is something to read."""
+        if self.room < 2:
+            return stream.hear(self._due)
+        interrupt: BaseException | None = None
+        self._lock.release()
+        try:
+            return stream.hear(self._due)
+        finally:
+            while True:  # the lock is held again whatever comes
+                try:
+                    self._lock.acquire()
+                    break
+                except BaseException as error:  # noqa: BLE001 - raised below
+                    interrupt = error
+            if interrupt is not None:
+                raise interrupt
+
+    def _advance(self) -> None:
+        """Send what is to be sent, and tell those whose transactions have ended."""
+        protocol, stream = self._protocol, self._stream
+        ended: list[_Flying] = []
+        is_over = False
+        while stream is not None:
+            event = protocol.next_event()
+            if isinstance(event, TransactionEnded):
+                one = self._flying.popleft()
+                one.result = event.result.of_peer(one.peer)
+                ended.append(one)
+            elif isinstance(event, ConnectionEnded):
+                is_over = True  # 421 and every other end of the connection stand right behind the results
+                break
+            elif isinstance(event, Wait) and not self._send(stream):
+                break
+        if is_over:
+            self._drop()
+        for one in ended:
+            one.is_over = is_over
+            one.changed.notify()
+        if ended:
+            self._has_room.notify_all()
 
     def command(self, command: Command) -> Reply:
         """Give one command that belongs to no transaction, and wait for its reply.
@@ -303,12 +422,22 @@ class SmtpConnection:
         self.abort()
 
     def abort(self) -> None:
-        """Close without a word."""
-        if self._stream is not None:
-            self._stream.close()
+        """Close without a word; what is in flight has ended as it stands."""
+        with self._lock:
+            if self._flying:
+                self._protocol.connection_lost("the connection was given up")
+                self._advance()
+            self._drop()
+
+    def _drop(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            if self._is_listening:
+                stream.wake()  # whoever waits at the socket closes it
+            else:
+                stream.close()
             if self._transcript is not None:
                 self._transcript.closed()
-        self._stream = None
         self._protocol = ClientProtocol(self.opening.dialect)
 
     def _is_stale(self) -> bool:
@@ -318,28 +447,30 @@ class SmtpConnection:
     def _drop_if_ended(self) -> None:
         event = self._protocol.next_event()
         if isinstance(event, ConnectionEnded):
-            self.abort()
+            self._drop()
 
     def _next_event(self) -> Event:
         """Send what is to be sent and read until there is an event."""
         protocol, stream = self._protocol, self._stream
         assert stream is not None
-        deadline, awaited = 0.0, None
         while isinstance(event := protocol.next_event(), Wait):
-            octets = protocol.octets_to_send()
-            if octets and not self._write(octets):
-                continue
-            if awaited is not protocol.awaited or octets:
-                awaited = protocol.awaited
-                deadline = stream.deadline(self.timeouts.of(awaited))
-            self._read(deadline)
+            if not self._send(stream):
+                self._read(partial(stream.read, self._due))
         if isinstance(event, ConnectionEnded):
-            self.abort()
+            self._drop()
         return event
 
-    def _write(self, octets: bytes) -> bool:
-        stream = self._stream
-        assert stream is not None
+    def _send(self, stream: Stream) -> bool:
+        """Send what is to be sent, and reckon anew until when the peer may take; whether there was anything."""
+        octets = self._protocol.octets_to_send()
+        if octets:
+            self._write(stream, octets)
+        if octets or self._protocol.awaited is not self._awaited:
+            self._awaited = self._protocol.awaited
+            self._due = stream.deadline(self.timeouts.of(self._awaited))
+        return bool(octets)
+
+    def _write(self, stream: Stream, octets: bytes) -> None:
         try:
             stream.write(octets, self.timeouts.block)
         except OSError as error:
@@ -350,9 +481,8 @@ class SmtpConnection:
                 self._note(b"", last_words)
                 self._protocol.receive_data(last_words)
             self._protocol.connection_lost(_words("sending", error), unsent=stream.unsent)
-            return False
-        self._note(octets)
-        return True
+        else:
+            self._note(octets)
 
     def _note(self, sent: bytes, received: bytes = b"", failure: str = "") -> None:
         if self._transcript is None:
@@ -362,19 +492,19 @@ class SmtpConnection:
         if failure:
             self._transcript.note(failure)
 
-    def _read(self, deadline: float) -> None:
-        stream, awaited = self._stream, self._protocol.awaited
-        assert stream is not None
+    def _read(self, read: Callable[[], bytes | None]) -> None:
+        awaited = self._protocol.awaited
         try:
-            octets = stream.read(deadline)
+            octets = read()
         except OSError as error:
             verb = awaited.verb if awaited is not None else "connection"
             words = _words(f"waiting for the reply to {verb}", error)
             self._note(b"", b"", words)
             self._protocol.connection_lost(words)
             return
-        self._note(b"", octets)
-        self._protocol.receive_data(octets)
+        if octets is not None:
+            self._note(b"", octets)
+            self._protocol.receive_data(octets)
 
 
 def _words(doing: str, error: OSError) -> str:

@@ -36,6 +36,16 @@ from mailpipe.writer import WritePolicy, write
 
 MAX_DIAGNOSTIC = 1000
 """LIMIT: characters of one recipient's diagnostic."""
+_TRIES = 5
+"""LIMIT: connections that a server may refuse to one mail while it keeps others."""
+
+
+class _EnoughConnections(Exception):
+    """A server wants no further connection and keeps those that there are."""
+
+    def __init__(self, failure: TransientFailure) -> None:
+        self.failure = failure
+        super().__init__(str(failure))
 
 
 class TlsWatcher:
@@ -84,10 +94,12 @@ class Target:
 class _TargetConnection(SmtpConnection):
     """A connection that tells how its sessions begin, and may have a TLS context of its own."""
 
-    def __init__(self, target: Target, timeouts: Timeouts, trace: TraceFile | None = None) -> None:
+    def __init__(self, target: Target, timeouts: Timeouts, trace: TraceFile | None, window: int) -> None:
         super().__init__(
             target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
             transcript=None if trace is None else trace.transcript(),
+            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt.
+            window=max(2, window), chunking=window > 1,
         )  # fmt: skip
         if target.context is not None:
             self._context = target.context
@@ -139,9 +151,19 @@ class Handover:
         *,
         recipients_per_transaction: int,
         trace: TraceFile | None = None,
+        window: int = 1,
     ) -> None:
+        """Nothing is connected.
+
+        Args:
+            pool: lends the connections.
+            timeouts: how long to wait for what.
+            recipients_per_transaction: at most.
+            trace: where to write down what goes over the wire.
+            window: mails in flight on one connection by BDAT; 1 is for none by BDAT.
+        """
         self._pool, self._timeouts, self._recipients = pool, timeouts, recipients_per_transaction
-        self._trace = trace
+        self._trace, self._window = trace, window
         self._writing = threading.Lock()
 
     def to(
@@ -211,24 +233,41 @@ class Handover:
         Raises:
             TransientFailure: nothing was handed over.
         """
+        for _ in range(_TRIES):
+            try:
+                return self._try(target, mail)
+            except _EnoughConnections as refused:
+                failure = refused.failure
+        raise failure
+
+    def _try(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, bool]:
+        """The same once.
+
+        Raises:
+            TransientFailure: nothing was handed over.
+            _EnoughConnections: nor was it, but there are other connections to wait for.
+        """
         key = target.key
-        with self._pool.lease(key, partial(_TargetConnection, target, self._timeouts, self._trace)) as connection:
+        make = partial(_TargetConnection, target, self._timeouts, self._trace, self._window)
+        with self._pool.lease(key, make) as connection:
             result: TransactionResult | ComposeError
             offers = Extensions()
             try:
                 result, offers = self._converse(connection, mail)
             except TransientFailure as failure:
-                self._pool.note_down(key, failure)
                 target.watcher.failed(failure)
-                raise
+                if self._pool.note_down(key, failure):
+                    raise
+                raise _EnoughConnections(failure) from failure
             except ComposeError as error:  # before a word of the transaction; the session goes on
                 result = error
             target.watcher.answered()
             peer = connection.last_peer
-        if isinstance(result, ComposeError) or result.lost is None:
-            self._pool.note_up(key)
-        else:
-            self._pool.note_lost(key, TransientFailure(result.lost.diagnostic, result.lost.status))
+            if isinstance(result, ComposeError) or result.lost is None:
+                self._pool.note_up(key)
+            else:
+                lost = TransientFailure(result.lost.diagnostic, result.lost.status)
+                self._pool.note_lost(key, lost, connection)
         return result, peer, offers
 
     def _converse(self, connection: SmtpConnection, mail: Mail) -> tuple[TransactionResult, Extensions]:
