@@ -3,6 +3,7 @@
 The map of the house, from the ground up; each floor imports only what stands above it in this list:
 
     status, units, limits, defect, errors     the words that every room shares
+    durable, crew                             files that are whole or not there; threads side by side
     wire                                      octets without meaning: folding, lexing
     codec                                     transfer encodings, charsets, encoded words
     smtp                                      the protocol without sockets; envelope and replies

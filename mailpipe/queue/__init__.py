@@ -20,6 +20,7 @@ _HOMES = {
     "deliver_due": "deliver", "deliver_forever": "deliver", "DeliveryCounts": "deliver", "Handover": "entry",
     "Notice": "notice", "Letter": "notice", "Told": "notice", "Reporter": "notice", "Transport": "deliver",
     "Finding": "doctor", "set_database_aside": "doctor",
+    "Lanes": "side_by_side", "deliver_side_by_side": "side_by_side",
 }  # fmt: skip
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ if TYPE_CHECKING:
     from mailpipe.queue.policy import Reason as Reason
     from mailpipe.queue.queue import Queue as Queue
     from mailpipe.queue.schedule import Schedule as Schedule
+    from mailpipe.queue.side_by_side import Lanes as Lanes
+    from mailpipe.queue.side_by_side import deliver_side_by_side as deliver_side_by_side
 
 __all__ = [
     "Queue", "Entry", "Recipient", "RecipientState", "RecipientResult", "RecipientFate", "QueueCounts", "Reason",
     "Schedule", "deliver_due", "deliver_forever", "DeliveryCounts", "Handover", "Notice", "Letter", "Told", "Reporter",
-    "Transport", "Finding", "set_database_aside",
+    "Transport", "Finding", "set_database_aside", "Lanes", "deliver_side_by_side",
 ]
 
 

@@ -14,18 +14,20 @@ Never here: sockets; the transport is the caller's.
 import contextlib
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from mailpipe.errors import EX_TEMPFAIL, ConnectionLost, DeliveryError, InputError, MailpipeError, OutputError
 from mailpipe.queue.entry import Entry, Recipient, RecipientFate, RecipientResult, RecipientState
+from mailpipe.queue.heart import Heart
 from mailpipe.queue.queue import Queue
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
 
 _log = logging.getLogger(__name__)
 
+Recorded = TypeVar("Recorded")
 Transport = Callable[[Entry], Sequence[RecipientResult]]
 """Hands one entry over and says what came of each recipient of its envelope."""
 
@@ -51,14 +53,13 @@ class DeliveryCounts:
         """Plain values for `json.dumps`."""
         return asdict(self)
 
-    def __iadd__(self, other: "DeliveryCounts") -> "DeliveryCounts":
-        for name in self.__slots__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        return self
+    def add(self, settled: Sequence[Recipient]) -> None:
+        """One more message, its recipients in their new states."""
+        self.messages += 1
+        for recipient in settled:
+            name = _COUNTED[recipient.state]
+            setattr(self, name, getattr(self, name) + 1)
 
-
-BEAT = 5.0
-"""Seconds between two signs of life of an attempt: a look at a socket or a file, and a write once in half a lease."""
 
 LOOK_AGAIN = 2.0
 """Seconds after which `deliver_forever` looks for what other processes have put in: one indexed read."""
@@ -121,83 +122,50 @@ def _round(
         queue.flush(route=route)
     if should_stop and should_stop():
         return
-    with _Heart(queue) as heart:
+    with Heart(queue) as heart:
         for entry in queue.lease(route=route, is_attempt=not journals):
-            heart.beat_for(entry)
-            results = _attempt(queue, transport, entry, journals)
-            settled = _recorded(queue, entry, results, wait, should_stop)
-            counts.messages += 1
-            for recipient in settled:
-                name = _COUNTED[recipient.state]
-                setattr(counts, name, getattr(counts, name) + 1)
+            heart.begin(entry)
+            results = attempt(queue, transport, entry, journals)
+            settled = patiently(lambda: queue.settle(entry, results), entry, wait, should_stop)  # noqa: B023 - called here
+            heart.end(entry)
+            counts.add(settled)
             if on_progress:
                 on_progress(entry, settled)
             if should_stop and should_stop():
                 break
 
 
-def _recorded(
-    queue: Queue, entry: Entry, results: Sequence[RecipientResult], wait: Callable[[float], None] | None,
+def patiently(
+    record: Callable[[], Recorded], entry: Entry, wait: Callable[[float], object] | None,
     should_stop: Callable[[], bool] | None,
-) -> tuple[Recipient, ...]:  # fmt: skip
-    pauses = _pauses()
+) -> Recorded:  # fmt: skip
+    """What recording something gives; with `wait` trouble that passes is waited for, until it is told to stop.
+
+    Who gave up on an outcome would leave in doubt what is known.
+
+    Raises:
+        OutputError: it cannot be recorded.
+    """
+    pauses = waits()
     while True:
         try:
-            return queue.settle(entry, results)
+            return record()
         except OutputError as error:
-            if wait is None or not _passes(error) or (should_stop and should_stop()):
+            if wait is None or not passes(error) or (should_stop and should_stop()):
                 raise
-            # Who gave up now would leave in doubt what is known.
-            _log.warning("%s was tried, and the outcome cannot be recorded yet: %s", entry.id, error)
+            _log.warning("%s: what came of it cannot be recorded yet: %s", entry.id, error)
             wait(next(pauses))
 
 
-def _passes(error: OutputError) -> bool:
+def passes(error: OutputError) -> bool:
     """Whether that is trouble which passes: a full disk, a database that is busy or away."""
     return error.exit_code == EX_TEMPFAIL
 
 
-def _pauses() -> Iterator[float]:
-    """Seconds to wait while trouble lasts."""
+def waits() -> Iterator[float]:
+    """Seconds to wait while trouble lasts, again and again."""
     yield from (LOOK_AGAIN, 5.0, 10.0)
     yield from itertools.repeat(30.0)
-
-
-class _Heart:
-    """A thread that shows others that we live while a transport takes its time over the message in hand."""
-
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
-        self._entry: Entry | None = None
-        self._is_over = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> "_Heart":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        if self._thread is not None:
-            self._thread.join()
-
-    def beat_for(self, entry: Entry) -> None:
-        self._entry = entry
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._beat, name="mailpipe-lease", daemon=True)
-            self._thread.start()
-
-    def _beat(self) -> None:
-        lost = ""
-        while not self._is_over.wait(BEAT):
-            entry = self._entry
-            if entry is None or entry.id == lost:
-                continue
-            try:
-                if not self._queue.stay(entry) and entry is self._entry:
-                    lost = entry.id
-                    _log.warning("%s was taken over or removed by somebody else while it is being delivered", lost)
-            except MailpipeError as error:
-                _log.warning("%s is being delivered, and others cannot be told so: %s", entry.id, error)
 
 
 def deliver_forever(
@@ -231,7 +199,7 @@ def deliver_forever(
         OutputError: the queue cannot be written, and waiting does not help or is to stop. What was attempted last is
             in doubt.
     """
-    counts, pauses = DeliveryCounts(), _pauses()
+    counts, pauses = DeliveryCounts(), waits()
     while not (should_stop and should_stop()):
         before = counts.messages
         try:
@@ -245,12 +213,12 @@ def deliver_forever(
             # A leased message is not counted by `next_try`; its lease may expire meanwhile.
             pause = look_again if moment is None else min(moment - queue.now(), look_again)
         except OutputError as error:
-            if not _passes(error) or (should_stop and should_stop()):
+            if not passes(error) or (should_stop and should_stop()):
                 raise
             _log.warning("the queue cannot be worked now; it is tried again: %s", error)
             wait(next(pauses))
             continue
-        pauses = _pauses()
+        pauses = waits()
         if pause <= 0 and counts.messages == before:
             pause = look_again  # what is due is not ours: another route
         if pause > 0:
@@ -258,7 +226,12 @@ def deliver_forever(
     return counts
 
 
-def _attempt(queue: Queue, transport: Transport, entry: Entry, journals: bool) -> Sequence[RecipientResult]:
+def attempt(queue: Queue, transport: Transport, entry: Entry, journals: bool) -> Sequence[RecipientResult]:
+    """What one attempt comes to, whatever the transport raises; see `deliver_due`.
+
+    Raises:
+        OutputError: an interrupt came, and that it did could not be recorded.
+    """
     aged = entry.as_of(queue.now())
     if aged is None:  # RFC 2852 section 4.1.2: with nothing left it is returned, and no longer tried
         words = "the time within which the sender wanted it delivered or returned is over"

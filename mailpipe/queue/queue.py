@@ -93,7 +93,7 @@ class Queue(ByHand):
         self._store, self._spool = open_store(directory, database)
         self._clock, self._lease_seconds = clock or self._store.clock, lease_seconds
         self._owner: LeaseHolder | None = None
-        self._renewed = ("", 0.0)  # the lease that `stay` has renewed, and its end
+        self._renewed: dict[str, float] = {}  # leases that `stay` has renewed, and their ends
         self._numbers = itertools.count(1)
         if not self._policy.resends:
             self._park()
@@ -241,6 +241,7 @@ class Queue(ByHand):
         if not entry.leased:
             raise ValueError(f"message {entry.id} was looked at, not leased; only a leased one can be settled")
         now = self._clock()
+        self._renewed.pop(entry.lease, None)
         after = self._move(
             entry.id, lambda current, policy: policy.settle(current, entry, results, now), now,
             {result.recipient: result.handover for result in results},
@@ -258,6 +259,7 @@ class Queue(ByHand):
             untried = (replace(one, is_attempted=False) for one in current.recipients)
             return replace(current.with_recipients(*untried), lease="", leased_until=None)
 
+        self._renewed.pop(entry.lease, None)
         self._store.change(entry.id, decide, self._clock())
 
     def renew(self, entry: Entry) -> bool:
@@ -289,13 +291,14 @@ class Queue(ByHand):
         """
         if self._owner is not None:
             self._owner.hold()
-        lease, end = self._renewed
-        if lease != entry.lease:
-            end = entry.leased_until or 0.0
+        end = self._renewed.get(entry.lease, entry.leased_until or 0.0)
         if self._clock() < end - self._lease_seconds / 2:
             return True
-        self._renewed = entry.lease, self._clock() + self._lease_seconds
-        return self.renew(entry)
+        end = self._clock() + self._lease_seconds
+        is_ours = self.renew(entry)
+        if is_ours:
+            self._renewed[entry.lease] = end
+        return is_ours
 
     def _cut_short(self, identifier: str, lease: str) -> None:
         now = self._clock()

@@ -7,7 +7,7 @@ import ast
 import subprocess
 import sys
 
-GROUND = {"status", "units", "defect", "limits", "errors", "durable"}
+GROUND = {"status", "units", "defect", "limits", "errors", "durable", "crew"}
 FORMAT = {"wire", "codec", "fields", "parser", "message", "writer"}
 
 FLOORS: dict[str, int] = {

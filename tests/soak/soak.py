@@ -37,11 +37,11 @@ from pathlib import Path
 
 from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.sync import SmtpConnection
-from mailpipe.queue import Queue, RecipientFate, RecipientResult, deliver_due
+from mailpipe.queue import Lanes, Queue, RecipientFate, RecipientResult, deliver_due, deliver_side_by_side
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.opening import Opening
 from mailpipe.status import EnhancedStatus
-from mailpipe.testing.peer import Fault, ScriptedPeer
+from mailpipe.testing.peer import EXTENSIONS, Fault, ScriptedPeer
 from mailpipe.testing.storage import die
 
 RETRY = "1s*100000"
@@ -140,7 +140,7 @@ def server(folder: Path, rate: float, seed: int) -> None:
             book.write("taken", identifier, path, digest)
 
     faults = [Fault(one.at, one.do, one.text, accept=one.accept, chance=rate / len(MISDEEDS)) for one in MISDEEDS]
-    with ScriptedPeer(*faults, seed=seed, on_taken=note) as peer:
+    with ScriptedPeer(*faults, extensions=(*EXTENSIONS, "CHUNKING"), seed=seed, on_taken=note) as peer:
         print(peer.port, flush=True)
         sys.stdin.readline()
         peer.faults.clear()
@@ -164,16 +164,20 @@ def give(folder: Path, chance: random.Random) -> None:
         book.write("acknowledged", identifier)
 
 
-def take(folder: Path, port: int) -> None:
-    """Deliver what is due, for ever."""
-    queue, transport = open_queue(folder), transport_to(port)
+def take(folder: Path, port: int, chance: random.Random) -> None:
+    """Deliver what is due, for ever: one after the other, or several at a time on a connection that they share."""
+    queue, window = open_queue(folder), chance.choice((1, 2, 8))
+    transport = transport_to(port, window)
+    lanes = Lanes(window + 2, chance.choice((2, window + 2)), lambda entry: len(entry.recipients))
     while True:
-        if not deliver_due(queue, transport).messages:
+        done = deliver_due(queue, transport) if window == 1 else deliver_side_by_side(queue, transport, lanes)
+        if not done.messages:
             select.select([], [], [], 0.02)
 
 
-def transport_to(port: int):
-    connection = SmtpConnection(Endpoint("127.0.0.1", port), Opening("soak.test"), Timeouts.within(20))
+def transport_to(port: int, window: int = 1):
+    connection = SmtpConnection(Endpoint("127.0.0.1", port), Opening("soak.test"), Timeouts.within(20), window=window,
+                                chunking=window > 2)  # fmt: skip
 
     def transport(entry):
         answers = connection.deliver(entry.envelope, entry.octets).answers
@@ -282,7 +286,7 @@ class Soak:
                 if boundary:
                     die_at_boundary(boundary)
                 try:
-                    give(self.folder, random.Random(seed)) if role == "giver" else take(self.folder, self.port)
+                    give(self.folder, random.Random(seed)) if role == "giver" else take(self.folder, self.port, random.Random(seed))
                 except BaseException as error:  # noqa: BLE001 - it is told, and the process ends
                     os.write(2, f"a {role} failed: {error!r}\n".encode())
             os._exit(3)
