@@ -4,7 +4,7 @@
     mailpipe queue run pipeline.toml                # what is due, when it is due, until SIGTERM
     mailpipe queue run pipeline.toml --once         # what is due now
 
-SIGTERM and SIGINT end `run` after the message in hand; SIGHUP brings forward whatever waits.
+SIGTERM and SIGINT end `run` after the messages in hand; SIGHUP brings forward whatever waits.
 
 Never here: when a message is due (`mailpipe.queue`), and how it is delivered (`mailpipe.pipeline.redeliver`).
 """

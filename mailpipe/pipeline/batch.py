@@ -12,12 +12,13 @@ Never here: what happens to a mail between the two.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from mailpipe.errors import EX_TEMPFAIL, MailpipeError, SourceError
 from mailpipe.pipeline.component import Source
+from mailpipe.pipeline.flight import Flight
 from mailpipe.pipeline.journal import NO_HISTORY, History, Journal, digest_of
 from mailpipe.pipeline.mail import RawMail
 from mailpipe.pipeline.outcome import Ending, Outcome
@@ -224,7 +225,14 @@ def run_alone(batch: Batch, engine: Engine) -> None:
     """Take every mail of a batch through one engine, in this process.
 
     Raises:
-        MailpipeError: a source cannot be read, or the journal not be written.
+        MailpipeError: a source cannot be read, or the journal not be written; what was in flight has ended.
     """
-    for admitted in batch.mails():
-        batch.record(admitted, engine.take(admitted.raw, admitted.digest, admitted.history))
+    flight = Flight(engine, batch.record)
+    try:
+        for admitted in batch.mails():
+            flight.take(admitted, admitted.raw, admitted.digest, admitted.history)
+    except MailpipeError:
+        with suppress(MailpipeError):  # the first one says why
+            flight.land()
+        raise
+    flight.land()

@@ -32,6 +32,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 from mailpipe.pipeline.mail import Mail, RawMail
 from mailpipe.pipeline.outcome import Outcome, Receipt
 from mailpipe.pipeline.verdict import Verdict
+from mailpipe.smtp.envelope import Envelope
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
@@ -120,6 +121,23 @@ class Sink(Component[O]):
     """
 
     needs_recipients: ClassVar[bool] = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many mails it may be given before it has answered for the first, each in a thread of its own.
+
+        One by default: then `deliver` is called by one thread, for one mail after the other.
+        """
+        return 1
+
+    @property
+    def lane_width(self) -> int:
+        """How many of them may be of one lane."""
+        return self.in_flight
+
+    def lane(self, envelope: Envelope) -> str:
+        """What a mail shares with those that it may have to wait for; mails of different lanes never do."""
+        return ""
 
     @abstractmethod
     def deliver(self, mail: Mail) -> Receipt:

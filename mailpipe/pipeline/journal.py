@@ -8,9 +8,9 @@ The same command continues where it was stopped, whatever stopped it.
         journal.end(digest, outcome)                       # after it
         journal.sync()                                     # before the source is told
 
-A line is one write to a file opened for appending, so several processes may write; a line that was cut short by a
-crash counts as not written. What was begun and not ended is *in doubt*: it may have been handed over, and is sent
-again. A mail is known by its origin and its octets together: another message in the same place is another mail.
+A line is one write to a file opened for appending, so several processes and threads may write; a line that was cut
+short by a crash counts as not written. What was begun and not ended is *in doubt*: it may have been handed over, and is
+sent again. A mail is known by its origin and its octets together: another message in the same place is another mail.
 
 Never here: what is done about a mail. The first line ties the journal to the settings that decide what becomes of a
 mail; a journal of other settings is refused.
@@ -19,6 +19,7 @@ mail; a journal of other settings is refused.
 import fcntl
 import json
 import os
+import threading
 import time
 from collections.abc import Container, Mapping
 from contextlib import suppress
@@ -156,6 +157,7 @@ class Journal:
         self._children: dict[bytes, set[bytes]] = {}
         self._start = 0
         self._waiting, self._synced = 0, time.monotonic()
+        self._counting = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, settings: Mapping[str, str], *, fresh: bool = False) -> "Journal":
@@ -347,7 +349,8 @@ class Journal:
 
     def noted(self, count: int = 1) -> None:
         """Count outcomes that were written, here or by another process of the run, towards the next sync."""
-        self._waiting += count
+        with self._counting:
+            self._waiting += count
 
     @property
     def is_due(self) -> bool:
@@ -362,11 +365,13 @@ class Journal:
         Raises:
             OutputError: it may not survive; sources must not be told.
         """
+        with self._counting:
+            self._waiting = 0
         try:
             os.fsync(self._descriptor)
         except OSError as error:
             raise OutputError.from_os(str(self.path), error) from error
-        self._waiting, self._synced = 0, time.monotonic()
+        self._synced = time.monotonic()
 
     def _write(self, line: bytes) -> None:
         try:

@@ -4,6 +4,8 @@
     counts = redeliver(queue, sink)                      # what is due
     counts = redeliver(queue, sink, everything=True)     # whatever waits
 
+As many mails are under way at a time as the sink takes.
+
 Never here: stages; mail in the queue has passed them. When to try again; that is the queue's schedule.
 """
 
@@ -15,19 +17,21 @@ from mailpipe.fields import is_address
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import parse
 from mailpipe.pipeline.component import Sink
+from mailpipe.pipeline.handing_over import hand_over, result_of
 from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import Mail, Origin
-from mailpipe.pipeline.run import hand_over, result_of
 from mailpipe.pipeline.settings import QueueSettings
 from mailpipe.queue import (
     DeliveryCounts,
     Entry,
+    Lanes,
     Queue,
     Recipient,
     RecipientResult,
     Schedule,
     deliver_due,
     deliver_forever,
+    deliver_side_by_side,
 )
 
 
@@ -82,6 +86,11 @@ def redeliver(
     Raises:
         OutputError: the queue cannot be written.
     """
+    if sink.in_flight > 1:
+        return deliver_side_by_side(
+            queue, _transport(sink, limits, loops), _lanes(sink), everything=everything, on_progress=on_progress,
+            should_stop=should_stop,
+        )  # fmt: skip
     return deliver_due(
         queue, _transport(sink, limits, loops), everything=everything, on_progress=on_progress, should_stop=should_stop
     )
@@ -103,10 +112,19 @@ def keep_redelivering(
     Raises:
         OutputError: the queue cannot be written.
     """
+    if sink.in_flight > 1:
+        return deliver_side_by_side(
+            queue, _transport(sink, limits, loops), _lanes(sink), wait=wait, on_progress=on_progress,
+            should_flush=should_flush, should_stop=should_stop,
+        )  # fmt: skip
     return deliver_forever(
         queue, _transport(sink, limits, loops), wait, on_progress=on_progress, should_flush=should_flush,
         should_stop=should_stop,
     )  # fmt: skip
+
+
+def _lanes(sink: Sink[Any]) -> Lanes:
+    return Lanes(sink.in_flight, sink.lane_width, lambda entry: sink.lane(entry.envelope))
 
 
 def _transport(sink: Sink[Any], limits: Limits, loops: LoopRule | None) -> Callable[[Entry], list[RecipientResult]]:

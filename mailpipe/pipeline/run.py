@@ -4,6 +4,9 @@
     taken = engine.take(raw, digest, history)
     taken.outcomes          # its own first, then those of the mails that stages made of it
 
+    begun = engine.begin(raw, digest, history)     # or in two halves: through the stages,
+    taken = engine.finish(begun)                   # and to the sink, in any thread
+
 This is the one place where exceptions of other people's code become outcomes. What stops the run instead is trouble
 with the journal: an outcome that cannot be recorded.
 
@@ -19,29 +22,23 @@ from typing import TYPE_CHECKING, Any
 
 from mailpipe.errors import (
     EX_SOFTWARE,
-    ConnectionLost,
-    DeliveryError,
-    MailpipeError,
-    MessageError,
-    OutputError,
-    SinkError,
     StageError,
 )
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import parse
 from mailpipe.pipeline.component import Sink, Stage
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
+from mailpipe.pipeline.handing_over import hand_over, joined, kind_of, result_of, words_of
 from mailpipe.pipeline.journal import NO_HISTORY, History, Journal, digest_of
-from mailpipe.pipeline.loop import LOOP_STATUS, LoopRule
+from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import AttachmentSaved, Changed, DefectsFound, Mail, Origin, RawMail
-from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt, RecipientReceipt
+from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.verdict import Decision, Verdict
-from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # slow to import; most pipelines that filter have none
-    from mailpipe.queue import Queue, RecipientResult
+    from mailpipe.queue import Queue
 
 SPLIT_LIMIT = 10_000
 """LIMIT: mails that one stage may make of one; a stage that never ends would otherwise fill the memory."""
@@ -111,8 +108,25 @@ class _Trip:
     taken: Taken
 
 
+@dataclass(slots=True, eq=False)
+class Begun:
+    """A mail that has passed the stages and is to be handed over; nothing of it has gone out.
+
+    Attributes:
+        trip: what it belongs to.
+        story: what is to be told of it.
+        digest: what the journal knows it by.
+        mail: for those recipients that an earlier run has not settled.
+    """
+
+    trip: _Trip
+    story: "_Story"
+    digest: bytes
+    mail: Mail
+
+
 class Engine:
-    """Takes mails through a line, one at a time.
+    """Takes mails through a line, one at a time; those behind the stages may be handed over side by side.
 
     Args:
         line: stages, sink and what is between them; open.
@@ -134,10 +148,54 @@ class Engine:
             OutputError: the journal cannot be written. What happened to the mail is not on record, and it will come
                 again.
         """
+        begun = self.begin(raw, digest, history)
+        return begun if isinstance(begun, Taken) else self.finish(begun)
+
+    def begin(self, raw: RawMail, digest: bytes = b"", history: History = NO_HISTORY) -> "Taken | Begun":
+        """Take one mail through the stages, to its outcome or as far as the sink.
+
+        Mails that a stage makes of it are taken to their outcomes here, one after the other.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
         trip = _Trip(digest, raw, history, Taken([]))
         own = self._enter(trip)
+        return own if isinstance(own, Begun) else self._ended(trip, own)
+
+    def finish(self, begun: Begun) -> Taken:
+        """Hand over a mail that has passed the stages; where the sink can, in several threads at a time.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        return self._ended(begun.trip, self._hand_over(begun))
+
+    def put_off(self, begun: Begun) -> Taken | None:
+        """Put a mail that would have to wait for long into the queue, due at once; None where that cannot be.
+
+        Raises:
+            OutputError: the journal cannot be written.
+        """
+        queue, mail, story = self.line.queue, begun.mail, begun.story
+        if queue is None:
+            return None
+        if self.journal is not None:
+            self.journal.begin(begun.digest, mail.origin, begun.trip.root)
+        try:
+            number = queue.put(bytes(mail.message), mail.envelope, origin=mail.origin.key)
+        except Exception as error:  # noqa: BLE001 - it waits here then
+            _log.warning("%s: it waits, for it could not be queued: %s", mail.origin, words_of(error))
+            return None
+        words = f"queued as {number}: other mail is under way to the same place"
+        receipt = Receipt.of_all(mail.envelope.forward_paths, Fate.QUEUED, "4.4.5", words)
+        if mail is not story.mail:
+            receipt = joined(story.mail.envelope.forward_paths, receipt)
+        return self._ended(begun.trip, story.delivered(replace(receipt, reference=number)))
+
+    def _ended(self, trip: _Trip, own: Outcome) -> Taken:
         trip.taken.outcomes.insert(0, own)
-        self._note(trip, digest, own)
+        self._note(trip, trip.root, own)
         return trip.taken
 
     def _note(self, trip: _Trip, digest: bytes, outcome: Outcome) -> None:
@@ -146,7 +204,7 @@ class Engine:
 
     # -- the way ----------------------------------------------------------------------------------------------------
 
-    def _enter(self, trip: _Trip) -> Outcome:
+    def _enter(self, trip: _Trip) -> Outcome | Begun:
         raw, line = trip.raw, self.line
         if line.message_size is not None and len(raw.octets) > line.message_size:
             size = len(raw.octets)
@@ -156,15 +214,15 @@ class Engine:
             message = parse(raw.octets, limits=line.limits)
             envelope = raw.envelope if raw.envelope is not None else line.rule.envelope_of(message, raw.from_line)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not lose the mail
-            reason = f"mailpipe failed to read the message: {_words(error)}"
+            reason = f"mailpipe failed to read the message: {words_of(error)}"
             return Outcome(raw.origin, Ending.DEFERRED, _SYSTEM, reason, size_in=len(raw.octets))
         mail = Mail(message, envelope, raw.origin)
         return self._follow(trip, mail, 0, trip.root, frozenset(), len(raw.octets))
 
     def _follow(
         self, trip: _Trip, mail: Mail, at: int, digest: bytes, counted: frozenset[int], size_in: int
-    ) -> Outcome:
-        """Take a mail from stage number `at` to its end; `counted` are the ids of notes that belong to its parent."""
+    ) -> Outcome | Begun:
+        """Take a mail from stage number `at` to the sink; `counted` are the ids of notes that belong to its parent."""
         story = _Story(mail, counted, size_in)
         for number in range(at, len(self.line.stages)):
             stage = self.line.stages[number]
@@ -196,7 +254,8 @@ class Engine:
             if digest in trip.history.children:
                 trip.taken.skipped += 1
                 continue
-            outcome = self._follow(trip, child, at, digest, counted, len(octets))
+            followed = self._follow(trip, child, at, digest, counted, len(octets))
+            outcome = self._hand_over(followed) if isinstance(followed, Begun) else followed
             children.append(outcome)
             trip.taken.outcomes.append(outcome)
             self._note(trip, digest, outcome)
@@ -231,31 +290,33 @@ class Engine:
                 reason=reason, status=status, stage=stage, defects=story.defects,
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - whatever it was, the mail is not safe in the quarantine
-            words = f"it could not be quarantined ({_words(error)}); {reason}"
+            words = f"it could not be quarantined ({words_of(error)}); {reason}"
             return story.end(Ending.DEFERRED, _SYSTEM, words, stage)
         return story.end(Ending.QUARANTINED, status, reason, stage)
 
     # -- the sink ---------------------------------------------------------------------------------------------------
 
-    def _deliver(self, trip: _Trip, story: "_Story", digest: bytes) -> Outcome:
-        mail, sink = story.mail, self.line.sink
-        paths = mail.envelope.forward_paths
-        if sink.needs_recipients and not paths:
+    def _deliver(self, trip: _Trip, story: "_Story", digest: bytes) -> Outcome | Begun:
+        mail, paths = story.mail, story.mail.envelope.forward_paths
+        if self.line.sink.needs_recipients and not paths:
             return self._without_recipients(story)
-        earlier = trip.history.recipients.get(digest, frozenset())
-        left = tuple(path for path in paths if path.address not in earlier) if earlier else paths
-        if len(left) != len(paths):
-            mail = mail.with_envelope(mail.envelope.with_forward_paths(*left))
-        if earlier and not left:
-            receipt = Receipt.of_all((), Fate.DELIVERED, "2.0.0", "settled by an earlier run")
-        else:
-            if self.journal is not None:
-                self.journal.begin(digest, mail.origin, trip.root)
-            receipt = self._queued(mail, hand_over(sink, mail, self.line.loops))
-            if any(entry.fate is Fate.IN_DOUBT for entry in receipt.recipients):
-                trip.taken.in_doubt.append(mail.origin.key)
-        if len(left) != len(paths) and left:
-            receipt = _joined(paths, receipt)
+        if earlier := trip.history.recipients.get(digest, frozenset()):
+            left = tuple(path for path in paths if path.address not in earlier)
+            if not left:
+                receipt = Receipt.of_all((), Fate.DELIVERED, "2.0.0", "settled by an earlier run")
+                return story.delivered(receipt)
+            mail = mail if len(left) == len(paths) else mail.with_envelope(mail.envelope.with_forward_paths(*left))
+        return Begun(trip, story, digest, mail)
+
+    def _hand_over(self, begun: Begun) -> Outcome:
+        mail, story = begun.mail, begun.story
+        if self.journal is not None:
+            self.journal.begin(begun.digest, mail.origin, begun.trip.root)
+        receipt = self._queued(mail, hand_over(self.line.sink, mail, self.line.loops))
+        if any(entry.fate is Fate.IN_DOUBT for entry in receipt.recipients):
+            begun.trip.taken.in_doubt.append(mail.origin.key)
+        if mail is not story.mail:
+            receipt = joined(story.mail.envelope.forward_paths, receipt)
         return story.delivered(receipt)
 
     def _without_recipients(self, story: "_Story") -> Outcome:
@@ -278,7 +339,7 @@ class Engine:
                 origin=mail.origin.key,
             )
         except Exception as error:  # noqa: BLE001 - what the sink did is done, and is in the outcome
-            _log.warning("%s: the sender could not be told: %s", mail.origin, _words(error))
+            _log.warning("%s: the sender could not be told: %s", mail.origin, words_of(error))
 
     def _queued(self, mail: Mail, receipt: Receipt) -> Receipt:
         """Put the recipients that were not served into the queue, where there is one."""
@@ -298,7 +359,7 @@ class Engine:
                 in_doubt={entry.recipient.address for entry in waiting if entry.fate is Fate.IN_DOUBT},
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the mail is not safe in the queue
-            words = f"and it could not be queued: {_words(error)}"
+            words = f"and it could not be queued: {words_of(error)}"
             entries = (
                 replace(each, diagnostic=f"{each.diagnostic}; {words}") if each.fate in _OPEN else each
                 for each in receipt.recipients
@@ -369,12 +430,6 @@ class _Story:
         return self.end(Ending.DELIVERED, status, words, receipt=receipt)
 
 
-def _words(error: BaseException) -> str:
-    if isinstance(error, MailpipeError):
-        return str(error)
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-
-
 def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
     """Ask a stage.
 
@@ -391,7 +446,7 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
             return answer
         return _several(answer, mail.origin)
     except (Exception, SystemExit) as error:
-        raise StageError(stage.name, _words(error), str(mail.origin)) from error
+        raise StageError(stage.name, words_of(error), str(mail.origin)) from error
     finally:
         if os.getpid() != process:
             # The stage forked and its child comes back here: the mail is in the parent's hands, once is enough.
@@ -400,76 +455,11 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
 
 def _several(answer: object, origin: Origin) -> tuple[Mail, ...]:
     if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        raise TypeError(f"process returned {_kind(answer)}; it must return a Mail, a Verdict or several Mails")
+        raise TypeError(f"process returned {kind_of(answer)}; it must return a Mail, a Verdict or several Mails")
     mails = tuple(islice(answer, SPLIT_LIMIT + 1))
     if len(mails) > SPLIT_LIMIT:
         raise ValueError(f"process made more than {SPLIT_LIMIT} mails of one")
     for each in mails:
         if not isinstance(each, Mail):
-            raise TypeError(f"process emitted {_kind(each)} among the mails")
+            raise TypeError(f"process emitted {kind_of(each)} among the mails")
     return (replace(mails[0], origin=origin),) if len(mails) == 1 else mails
-
-
-def _kind(value: object) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def hand_over(sink: Sink[Any], mail: Mail, loops: LoopRule | None = None) -> Receipt:
-    """Ask the sink; whatever it does, every recipient has its entry. Mail that goes round in circles fails."""
-    paths = mail.envelope.forward_paths
-    try:
-        if loops is not None:
-            if complaint := loops.complaint(mail):
-                return Receipt.of_all(paths, Fate.FAILED, LOOP_STATUS, complaint)
-            mail = loops.marked(mail)
-        receipt: object = sink.deliver(mail)
-    except DeliveryError as error:
-        fate = Fate.FAILED if error.status.is_permanent else Fate.DEFERRED
-        if isinstance(error, ConnectionLost) and error.in_doubt:
-            fate = Fate.IN_DOUBT
-        return Receipt.of_all(paths, fate, str(error.status), error.diagnostic)
-    except MessageError as error:
-        # the message cannot be said to this peer, today or tomorrow
-        fate = Fate.FAILED if error.status.is_permanent else Fate.DEFERRED
-        return Receipt.of_all(paths, fate, str(error.status), str(error))
-    except OutputError as error:
-        return Receipt.of_all(paths, Fate.DEFERRED, str(error.status), str(error))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a sink's own fault must not lose the mail
-        trouble = SinkError(sink.name, _words(error), str(mail.origin))
-        return Receipt.of_all(paths, Fate.DEFERRED, str(trouble.status), str(trouble))
-    if not isinstance(receipt, Receipt):
-        words = f"sink {sink.name!r} returned {_kind(receipt)} in place of a Receipt"
-        return Receipt.of_all(paths, Fate.DEFERRED, "4.3.0", words)
-    return _complete(paths, receipt, sink.name)
-
-
-def result_of(entry: RecipientReceipt, sink: Sink[Any]) -> "RecipientResult":
-    """What the queue records of a recipient's part of a receipt."""
-    from mailpipe.queue import Handover, RecipientFate, RecipientResult  # see above
-
-    fates = {Fate.DELIVERED: "delivered", Fate.FAILED: "failed", Fate.IN_DOUBT: "in-doubt"}
-    fate = RecipientFate(fates.get(entry.fate, "deferred"))
-    handover = entry.handover or ("relayed" if sink.needs_recipients and sink.name != "lmtp" else "final")
-    return RecipientResult(entry.recipient, fate, entry.status, entry.diagnostic, Handover(handover))
-
-
-def _complete(paths: tuple[ForwardPath, ...], receipt: Receipt, sink: str) -> Receipt:
-    if len(receipt.recipients) == max(1, len(paths)):
-        return receipt
-    told = {entry.recipient.address: entry for entry in receipt.recipients}
-    missing = f"sink {sink!r} said nothing about this recipient"
-    entries = tuple(
-        told.get(path.address) or RecipientReceipt(path, Fate.DEFERRED, _SYSTEM, missing)
-        for path in paths or (ForwardPath(""),)
-    )
-    return Receipt(entries, receipt.reference)
-
-
-def _joined(paths: tuple[ForwardPath, ...], receipt: Receipt) -> Receipt:
-    """The receipt with the recipients that an earlier run had settled, in the order of the envelope."""
-    told = {entry.recipient.address: entry for entry in receipt.recipients}
-    entries = tuple(
-        told.get(path.address) or RecipientReceipt(path, Fate.DELIVERED, _SUCCESS, "settled by an earlier run")
-        for path in paths
-    )
-    return Receipt(entries, receipt.reference)

@@ -12,6 +12,7 @@ Never here: rules of SMTP, which are in `mailpipe.smtp`; keeping mail for later,
 
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,7 @@ from mailpipe.sinks.smtp_handover import Handover, Target
 from mailpipe.sinks.smtp_options import HopOptions, LmtpOptions, SmtpOptions
 from mailpipe.smtp.command import Ehlo
 from mailpipe.smtp.demand import must_use_tls
+from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.sasl import Credentials
 from mailpipe.smtp.state import Dialect
@@ -56,6 +58,7 @@ class HopSink(Sink[HopOptions]):
         super().__init__(options)
         self._clock: Callable[[], float] = time.monotonic
         self._chance = random.Random()
+        self._opening = threading.Lock()
         self._pool: ConnectionPool | None = None
         self._handover: Handover | None = None
         self._targets: tuple[Target, ...] = ()
@@ -67,8 +70,11 @@ class HopSink(Sink[HopOptions]):
         Raises:
             ConfigError: the password or the certificates cannot be read, or helo_name is no host name.
         """
-        if self._pool is not None:
-            return
+        with self._opening:
+            if self._pool is None:
+                self._open()
+
+    def _open(self) -> None:
         options = self.options
         if options.tls_ca_file is not None:
             client_context(verify=True, ca_file=options.tls_ca_file)
@@ -84,8 +90,9 @@ class HopSink(Sink[HopOptions]):
         timeouts = Timeouts.within(options.timeout)
         self._trace = None if options.trace is None else TraceFile(options.trace)
         self._handover = Handover(
-            pool, timeouts, recipients_per_transaction=options.recipients_per_transaction, trace=self._trace
-        )
+            pool, timeouts, recipients_per_transaction=options.recipients_per_transaction, trace=self._trace,
+            window=options.window,
+        )  # fmt: skip
         self._targets = tuple(
             Target(
                 endpoint, plan, options.tls_verify, options.tls_ca_file,
@@ -95,6 +102,11 @@ class HopSink(Sink[HopOptions]):
         )
         self._open_more(plan, self._handover)
         self._pool = pool
+
+    @property
+    def in_flight(self) -> int:
+        """How many mails it takes at a time; `deliver` may be called by so many threads."""
+        return self.options.mails_in_flight
 
     def _open_more(self, plan: Opening, handover: Handover) -> None:
         """What one of the sinks needs beyond that."""
@@ -168,6 +180,18 @@ class SmtpSink(HopSink):
         self._smtp_options = options
         self._direct: DirectDelivery | None = None
         self._fetch: Fetch | None = None
+
+    @property
+    def lane_width(self) -> int:
+        """With direct, mails for one destination at a time."""
+        return self.options.mails_per_host
+
+    def lane(self, envelope: Envelope) -> str:
+        """With direct, where a mail goes: the domains of its recipients."""
+        if not self._smtp_options.direct:
+            return ""
+        domains = {path.address.rpartition("@")[2].lower() for path in envelope.forward_paths}
+        return " ".join(sorted(domains))
 
     def _open_more(self, plan: Opening, handover: Handover) -> None:
         if not self._smtp_options.direct:

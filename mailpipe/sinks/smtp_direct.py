@@ -11,6 +11,7 @@ Never here: what becomes of the mail that is deferred.
 """
 
 import random
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -153,6 +154,7 @@ class DirectDelivery:
         )
         self._context = client_context(verify=True, ca_file=options.tls_ca_file)
         self._threads: ThreadPoolExecutor | None = None
+        self._starting = threading.Lock()
 
     def close(self) -> None:
         """Let the threads go, and close the state."""
@@ -192,9 +194,12 @@ class DirectDelivery:
     def _side_by_side(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
         if len(tasks) < 2:
             return [work(task) for task in tasks]
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_SIDE_BY_SIDE, "mailpipe-direct")
-        return list(self._threads.map(work, tasks))
+        with self._starting:
+            if self._threads is None:
+                count = max(_SIDE_BY_SIDE, 2 * self._options.mails_in_flight)
+                self._threads = ThreadPoolExecutor(count, "mailpipe-direct")
+            threads = self._threads
+        return list(threads.map(work, tasks))
 
     def _find(self, domain: str, *, is_relaxed: bool) -> _Found | DeliveryError:
         try:

@@ -35,6 +35,10 @@ def _address(text: str) -> str:
 Host = Annotated[str, Field(min_length=1), AfterValidator(_host)]
 """A server as people write it: "mx.example.net", "mx.example.net:2525", "[2001:db8::1]:25", "/run/lmtp"."""
 
+MOST_IN_FLIGHT = 1000
+"""LIMIT: mails under way at a time; each has a thread."""
+DIRECT_IN_FLIGHT = 50
+
 
 class HopOptions(Options):
     """Where the next hop is and how it is to be spoken to."""
@@ -98,8 +102,17 @@ class HopOptions(Options):
     connection_age: Duration = Field(default=300.0, gt=0)
     """How old a connection may become before a new one is made."""
 
-    connections_per_host: int = Field(default=2, ge=1)
-    """Connections to one server at a time."""
+    connections_per_host: int = Field(default=5, ge=1, le=1000)
+    """Connections to one server at a time, for each worker. The first mails have one; with each mail that was handed
+    over it may be one more, and no more than the server wants."""
+
+    window: int = Field(default=1, ge=1, le=64)
+    """Mails that one connection carries without waiting for a reply, where the server offers that (CHUNKING and
+    PIPELINING). A connection that breaks leaves all of them in doubt; with 1, one at most."""
+
+    in_flight: int | None = Field(default=None, ge=1, le=MOST_IN_FLIGHT)
+    """Mails under way at a time, for each worker; 1 keeps their order. By default as many as the connections to one
+    server carry; with direct = true fifty, and no more than that of them to one destination."""
 
     messages_per_second: float | None = Field(default=None, gt=0)
     """Mails that one server gets in a second at most; no limit by default."""
@@ -124,6 +137,17 @@ class HopOptions(Options):
     def _check_host(self) -> None:
         if not self.host:
             raise ValueError("host is missing: name the server, or several in the order in which to ask them")
+
+    @property
+    def mails_per_host(self) -> int:
+        """Mails that the connections to one server carry at a time."""
+        # where BDAT is not asked for, the commands of a second mail go behind the end of data of the first
+        return min(self.in_flight or MOST_IN_FLIGHT, self.connections_per_host * max(2, self.window))
+
+    @property
+    def mails_in_flight(self) -> int:
+        """Mails under way at a time."""
+        return self.in_flight or self.mails_per_host
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -179,6 +203,13 @@ class SmtpOptions(HopOptions):
     """With direct: deliver to 127.0.0.1 and ::1 where MX records lead there, as in a test. Otherwise those are
     ourselves."""
 
+    @property
+    def mails_in_flight(self) -> int:
+        """Mails under way at a time."""
+        if self.direct and self.in_flight is None:
+            return max(DIRECT_IN_FLIGHT, self.mails_per_host)
+        return super().mails_in_flight
+
     def _check_host(self) -> None:
         if not self.direct:
             super()._check_host()
@@ -198,3 +229,6 @@ class LmtpOptions(HopOptions):
 
     port: int = Field(default=24, ge=1, le=65535)
     """Its TCP port."""
+
+    in_flight: int | None = Field(default=1, ge=1, le=MOST_IN_FLIGHT)
+    """Mails under way at a time, for each worker; with 1 they arrive in the order of the source."""

@@ -1,5 +1,6 @@
 """Real runs that are killed at any moment, told to stop, or lose their server: no mail is lost, none goes twice unsaid."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -160,7 +161,8 @@ def killed_again_and_again(nursery, kills, seed):
         child = nursery.begin("run", "pipe.toml", "-q")
         nursery.until(lambda: size_of(journal) > more)  # noqa: B023 - asked here and now
         # the parent alone, and its workers end by themselves, or all of them at once
-        (os.kill if chance.random() < 0.5 else os.killpg)(child, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has come to its end before
+            (os.kill if chance.random() < 0.5 else os.killpg)(child, signal.SIGKILL)
         killed += nursery.exit_code() == -signal.SIGKILL
         with journal.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # the last worker has let go of it
