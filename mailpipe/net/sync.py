@@ -306,6 +306,11 @@ class SmtpConnection:
             self._has_room.wait()
             self.open()
         one = _Flying(self.last_peer, self.transaction_count > 0, threading.Condition(self._lock))
+        try:
+            self._introduce(envelope)
+        except ConnectionLost as lost:
+            one.is_over = True
+            return one, never_tried(envelope, lost)
         self._protocol.begin(envelope, octets, chunking=self.chunking)
         self.transaction_count += 1
         self._flying.append(one)
@@ -318,6 +323,13 @@ class SmtpConnection:
         if self._flying and not self._is_listening:
             self._flying[0].changed.notify()  # somebody must take our place at the socket
         return one, result
+
+    def _introduce(self, envelope: Envelope) -> None:
+        """What is to be said before a transaction begins; only where the window is 1, so that nothing else is in flight.
+
+        Raises:
+            ConnectionLost: the session has ended over it.
+        """
 
     def _turn(self, one: _Flying) -> None:
         """Bring the session on by one step, or wait until somebody has."""

@@ -98,8 +98,9 @@ class _TargetConnection(SmtpConnection):
         super().__init__(
             target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
             transcript=None if trace is None else trace.transcript(),
-            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt.
-            window=max(2, window), chunking=window > 1,
+            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt; XFORWARD
+            # must not stand between those of another mail.
+            window=1 if target.forwards_client else max(2, window), chunking=window > 1,
         )  # fmt: skip
         if target.context is not None:
             self._context = target.context
@@ -110,17 +111,11 @@ class _TargetConnection(SmtpConnection):
         self._watcher.opened(encrypted=self._protocol.encrypted)
         return extensions
 
-    def _transact(self, envelope: Envelope, octets: bytes) -> TransactionResult:
-        if self._forwards_client and envelope.client is not None:
-            try:
-                self._forward(envelope.client)
-            except ConnectionLost as lost:
-                return never_tried(envelope, lost)
-        return super()._transact(envelope, octets)
-
-    def _forward(self, client: Client) -> None:
+    def _introduce(self, envelope: Envelope) -> None:
         """Say where the next mail came from; the peer forgets it after each transaction, and a refusal is no matter."""
-        for attributes in in_commands(client_attributes(client), self.extensions.xforward, "XFORWARD"):
+        if not self._forwards_client or envelope.client is None:
+            return
+        for attributes in in_commands(client_attributes(envelope.client), self.extensions.xforward, "XFORWARD"):
             self.command(Xforward(attributes))
             if not self.is_open:
                 raise ConnectionLost(f"{self.last_peer}: the peer ended the session at XFORWARD")

@@ -16,7 +16,7 @@ import pytest
 
 import mailpipe
 from mailpipe.archive.mbox import render
-from mailpipe.testing.peer import Fault, ScriptedPeer
+from mailpipe.testing.peer import EXTENSIONS, Fault, ScriptedPeer
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mailpipe.__file__).parent.parent)}
 
@@ -62,6 +62,7 @@ host = "127.0.0.1"
 port = {port}
 tls = "never"
 retry_pause = {pause}
+window = {window}
 
 [queue]
 directory = "queue"
@@ -152,7 +153,7 @@ def in_doubt(journal):
     return set(begun.values())
 
 
-def killed_again_and_again(nursery, kills, seed):
+def killed_again_and_again(nursery, kills, seed, most):
     """Run, kill, run, kill; gives how often each key was in doubt when a run was dead."""
     chance, journal, doubts = random.Random(seed), nursery.folder / "pipe.journal", Counter()
     killed = 0
@@ -166,7 +167,9 @@ def killed_again_and_again(nursery, kills, seed):
         killed += nursery.exit_code() == -signal.SIGKILL
         with journal.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # the last worker has let go of it
-        doubts.update(in_doubt(journal))
+        now = in_doubt(journal)
+        assert len(now) <= most, "more is in doubt than was under way"
+        doubts.update(now)
     assert killed, "no run lived long enough to be killed"
     return doubts
 
@@ -186,25 +189,27 @@ def maildir_of(folder):
 @pytest.mark.parametrize(("workers", "kills"), [(1, 8), (2, 3)])
 def test_kill_9_loses_nothing_on_the_way_to_a_maildir(nursery, mails, tmp_path, workers, kills):
     (tmp_path / "pipe.toml").write_text(PIPELINE.format(workers=workers) + TO_MAILDIR)
-    doubts = killed_again_and_again(nursery, kills, seed=workers)
+    doubts = killed_again_and_again(nursery, kills, seed=workers, most=workers)
     assert nursery.run("run", "pipe.toml", "-q") == 0
     check(mails, maildir_of(tmp_path), doubts)
     assert nursery.run("run", "pipe.toml", "-q") == 0
     assert in_doubt(tmp_path / "pipe.journal") == set()
 
 
-@pytest.mark.parametrize(("workers", "kills"), [(1, 6), (2, 2)])
-def test_kill_9_loses_nothing_on_the_way_to_a_server_that_drops_connections(nursery, mails, tmp_path, workers, kills):
+@pytest.mark.parametrize(("workers", "kills", "window"), [(1, 6, 1), (1, 4, 8), (2, 2, 1)])
+def test_kill_9_loses_nothing_on_the_way_to_a_server_that_drops_connections(
+    nursery, mails, tmp_path, workers, kills, window
+):
     chance = random.Random(workers)
     faults = [
         Fault(at, how, nth=chance.randrange(1, COUNT), accept=chance.random() < 0.5)
         for at, how in [("dot", "drop"), ("content", "reset"), ("MAIL", "drop"), ("dot", "reset"), ("RCPT", "drop")] * 4
     ]
     later = [Fault("RCPT", "reply", "451 4.2.0 later", nth=chance.randrange(1, COUNT)) for _ in range(5)]
-    with ScriptedPeer(*faults, *later) as peer:
-        text = PIPELINE.format(workers=workers) + TO_SMTP.format(port=peer.port, pause=0)
+    with ScriptedPeer(*faults, *later, extensions=(*EXTENSIONS, "CHUNKING")) as peer:
+        text = PIPELINE.format(workers=workers) + TO_SMTP.format(port=peer.port, pause=0, window=window)
         (tmp_path / "pipe.toml").write_text(text)
-        doubts = killed_again_and_again(nursery, kills, seed=workers)
+        doubts = killed_again_and_again(nursery, kills, seed=workers, most=workers * 5 * max(2, window))
         assert nursery.run("run", "pipe.toml", "-q") == 0
         peer.faults.clear()
         assert nursery.run("queue", "flush", "pipe.toml") == 0
@@ -230,7 +235,7 @@ def test_a_run_that_is_told_to_stop_goes_on_later_and_repeats_nothing(nursery, m
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_that_dies_in_the_middle_gets_the_rest_from_the_queue(nursery, mails, tmp_path, workers):
     with ScriptedPeer() as peer:
-        text = PIPELINE.format(workers=workers) + TO_SMTP.format(port=peer.port, pause=60)
+        text = PIPELINE.format(workers=workers) + TO_SMTP.format(port=peer.port, pause=60, window=1)
         (tmp_path / "pipe.toml").write_text(text)
         nursery.begin("run", "pipe.toml", "-q")
         nursery.until(lambda: len(peer.taken) >= COUNT * 2 // 3)
@@ -244,4 +249,18 @@ def test_a_server_that_dies_in_the_middle_gets_the_rest_from_the_queue(nursery, 
     arrived = Counter(taken.octets for taken in peer.taken)
     assert set(arrived) == set(mails.values())
     # one for each connection may have been taken while its reply was lost
-    assert arrived.total() <= COUNT + workers
+    assert arrived.total() <= COUNT + 5 * workers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_to_a_server_that_is_told_to_stop_ends_what_is_under_way_and_repeats_nothing(nursery, mails, tmp_path, number):
+    with ScriptedPeer() as peer:
+        (tmp_path / "pipe.toml").write_text(PIPELINE.format(workers=1) + TO_SMTP.format(port=peer.port, pause=60, window=1))
+        child = nursery.begin("run", "pipe.toml", "-q")
+        nursery.until(lambda: len(peer.taken) >= 20)
+        os.killpg(child, number)
+        assert nursery.exit_code() == 128 + number
+        assert in_doubt(tmp_path / "pipe.journal") == set()
+        assert 20 <= len(peer.taken) < COUNT
+        assert nursery.run("run", "pipe.toml", "-q") == 0
+    assert Counter(taken.octets for taken in peer.taken) == Counter(mails.values())

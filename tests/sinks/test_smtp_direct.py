@@ -16,6 +16,8 @@ from mailpipe.net.tls import public_key_info
 from mailpipe.net.tls_state import TlsCount
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
+from mailpipe.pipeline.redeliver import redeliver
+from mailpipe.queue import Queue
 from mailpipe.sinks.smtp import SmtpSink
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.testing.peer import Fault, ScriptedPeer
@@ -450,3 +452,23 @@ def test_dane_follows_an_authority_of_the_dns_to_the_name_of_the_host(place, aut
         announce(place, 2, 0, 0, root, f"mx.{name}.test")
     assert deliver(place.sink(dns_validates=True), "a@one.test", "b@two.test") == [DELIVERED, DEFERRED]
     assert len(peers[0].taken) == 1 and not peers[1].taken
+
+
+def test_a_slow_destination_holds_up_no_other(place, tmp_path):
+    gate, fast = threading.Event(), []
+
+    def count(taken):
+        fast.append(taken)
+        if len(fast) == 40:
+            gate.set()  # only when all the others have gone
+
+    place.peer(on_taken=lambda _: gate.wait(60))
+    place.peer(on_taken=count)
+    place.domain("slow.test", (10, "mx.slow.test", "127.0.0.1"))
+    place.domain("fast.test", (10, "mx.fast.test", "127.0.0.2"))
+    sink = place.sink(in_flight=8, connections_per_host=2)
+    with Queue(tmp_path / "queue") as queue:
+        for number in range(80):
+            queue.put(PLAIN, Envelope.of("", f"b@{'slow' if number < 40 else 'fast'}.test"), origin="test")
+        counts = redeliver(queue, sink)
+    assert counts.delivered == 80 and len(fast) == 40
