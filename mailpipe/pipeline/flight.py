@@ -35,12 +35,13 @@ class Flight(Generic[T]):
     Args:
         engine: its line is open.
         ended: told each mail, by the word that `take` was given for it, and what became of it.
+        most: mails at a time, where that is less than what the sink takes.
     """
 
-    def __init__(self, engine: Engine, ended: Callable[[T, Taken], None]) -> None:
+    def __init__(self, engine: Engine, ended: Callable[[T, Taken], None], most: int | None = None) -> None:
         self._engine, self._ended = engine, ended
         self._sink = sink = engine.line.sink
-        self._room = max(1, sink.in_flight)
+        self._room = max(1, min(most or sink.in_flight, sink.in_flight))
         self._octets = 0
         self._crew: Crew[tuple[T, Begun], Taken] | None = None
         if self._room > 1:
@@ -62,7 +63,20 @@ class Flight(Generic[T]):
         else:
             self._octets += len(raw.octets)
             self._crew.give((word, begun), self._sink.lane(begun.mail.envelope))
-        while self._tell(self._crew, 0):
+        self.look()
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is under way."""
+        return not self._crew
+
+    def look(self) -> None:
+        """Tell of those that have ended meanwhile.
+
+        Raises:
+            MailpipeError: what `ended` raised, or the journal cannot be written.
+        """
+        while self._crew is not None and self._tell(self._crew, 0):
             pass
 
     def _make_room(self, crew: Crew[tuple[T, Begun], Taken], size: int) -> None:

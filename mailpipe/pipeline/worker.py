@@ -3,7 +3,8 @@
     work(open_line, recipe, jobs, answers, journal)        # until the pipe of jobs is closed
 
 Mails come in chunks and outcomes go back in chunks, because waking another process costs as much as a small mail. An
-outcome is in the journal before its answer is sent, so a worker that dies leaves on record what it has done.
+outcome is in the journal before its answer is sent, so a worker that dies leaves on record what it has done. Where the
+sink takes several mails at a time, so many are under way; not so without a journal, which then could not tell.
 
 Never here: which mail goes where, and what is done when a worker dies; see `workers`.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mailpipe.errors import EX_SOFTWARE, MailpipeError
+from mailpipe.pipeline.flight import Flight
 from mailpipe.pipeline.journal import History, Journal
 from mailpipe.pipeline.mail import Origin, RawMail
 from mailpipe.pipeline.outcome import Outcome, Receipt, RecipientReceipt
@@ -31,6 +33,8 @@ from mailpipe.status import EnhancedStatus
 
 ANSWER_SECONDS = 0.05
 """How long an outcome waits at most for others to travel with, while the next mail is not a slow one."""
+_LOOK_SECONDS = 0.005
+"""How often is looked for outcomes while no mail comes and some are under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,9 @@ OpenLine = Callable[[Recipe], tuple[Line, Callable[[], list[str]]]]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One mail to be done."""
+    """One mail to be done, by its number."""
 
+    number: int
     raw: RawMail
     digest: bytes
     history: History
@@ -65,22 +70,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An answer: the line is open."""
+    """An answer: the line is open, and so many mails may be under way."""
+
+    in_flight: int
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """An answer: the next mails, in the order of the jobs.
+    """An answer: mails that have ended.
 
     Attributes:
-        taken: what became of each.
+        taken: number of the job, and what became of it.
         seconds: how long they took together.
-        is_last: they were the last of their chunk.
+        chunks: how many chunks have ended with them.
     """
 
-    taken: list[Taken]
+    taken: list[tuple[int, Taken]]
     seconds: float
-    is_last: bool
+    chunks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,26 +148,83 @@ def _serve(
 ) -> None:
     line, close = open_line(recipe)
     try:
-        engine = Engine(line, Journal(*journal) if journal else None)
-        answers.send(Ready())
+        desk = _Desk(Engine(line, Journal(*journal) if journal else None), answers)
         with suppress(EOFError):
             while True:
-                _take_all(engine, jobs.recv(), answers)
+                desk.wait_for(jobs)
+                desk.take_all(jobs.recv())
+        desk.land()
     finally:
         troubles = close()
     answers.send(Closed(troubles))
 
 
-def _take_all(engine: Engine, chunk: list[Job], answers: Connection) -> None:
-    taken: list[Taken] = []
-    began = time.monotonic()
-    try:
-        for job in chunk:
+class _Desk:
+    """Gives mails to the engine, and answers with outcomes.
+
+    Args:
+        engine: its line is open.
+        answers: where to.
+    """
+
+    def __init__(self, engine: Engine, answers: Connection) -> None:
+        # without a journal nobody could tell which of several mails a dead worker may have handed over
+        self._flight = Flight(engine, self._ended, None if engine.journal else 1)
+        self._answers = answers
+        self._ready: list[tuple[int, Taken]] = []
+        self._left: dict[int, int] = {}  # chunk → jobs that have not ended
+        self._chunks_done = self._chunk = 0
+        self._began = time.monotonic()
+        answers.send(Ready(engine.line.sink.in_flight if engine.journal else 1))
+
+    def wait_for(self, jobs: Connection) -> None:
+        """Wait for the next jobs, and answer meanwhile."""
+        while not self._flight.is_empty and not jobs.poll(_LOOK_SECONDS):
+            self._look()
+        if self._flight.is_empty:
+            self._answer()
+
+    def take_all(self, chunk: list[Job]) -> None:
+        """Take some mails through the stages, and to the sink or on their way to it."""
+        if self._flight.is_empty:
+            self._began = time.monotonic()
+        self._chunk += 1
+        self._left[self._chunk] = len(chunk)
+        try:
+            for job in chunk:
+                self._flight.take((self._chunk, job.number), job.raw, job.digest, job.history)
+                if time.monotonic() - self._began >= ANSWER_SECONDS:
+                    self._answer()
+        except MailpipeError:
+            with suppress(MailpipeError):  # the first one says why
+                self.land()
+            raise
+        if self._chunks_done:
+            self._answer()
+
+    def land(self) -> None:
+        """Answer for all that is under way."""
+        try:
+            self._flight.land()
+        finally:
+            self._answer()
+
+    def _look(self) -> None:
+        self._flight.look()
+        if self._chunks_done or time.monotonic() - self._began >= ANSWER_SECONDS:
+            self._answer()
+
+    def _ended(self, word: tuple[int, int], taken: Taken) -> None:
+        chunk, number = word
+        self._ready.append((number, taken))
+        self._left[chunk] -= 1
+        if not self._left[chunk]:
+            del self._left[chunk]
+            self._chunks_done += 1
+
+    def _answer(self) -> None:
+        if self._ready:
             now = time.monotonic()
-            if taken and now - began >= ANSWER_SECONDS:
-                answers.send(Done(taken, now - began, is_last=False))
-                taken, began = [], now
-            taken.append(engine.take(job.raw, job.digest, job.history))
-    finally:
-        # also when the journal has failed: what was done before is done
-        answers.send(Done(taken, time.monotonic() - began, is_last=True))
+            ready, chunks, seconds = self._ready, self._chunks_done, now - self._began
+            self._ready, self._chunks_done, self._began = [], 0, now
+            self._answers.send(Done(ready, seconds, chunks))

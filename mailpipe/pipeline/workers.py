@@ -6,15 +6,17 @@
 Each process makes its own registry, stages and sink from the text of the pipeline file, and writes its own lines into
 the one journal, whose lock it shares. Processes come from a fork server, not from a fork of the parent: that may have
 threads (a progress bar, a sink's), and a fork copies their locks in whatever state they are; and not from a spawn, for
-which each would import everything anew. Only two small chunks of mails, or one large mail, are under way to a worker
-at a time, so memory stays flat however large the archive is.
+which each would import everything anew. Only two small chunks of mails, or one large mail, or as many as its sink takes
+are under way to a worker at a time, so memory stays flat however large the archive is.
 
-A worker that dies takes no mail with it: what the journal has is counted, the mail in hand goes to another worker, and
-one whose worker dies twice is deferred. When the parent dies, the pipes close, and workers end after the mail in hand.
+A worker that dies takes no mail with it: what the journal has is counted, the mails in hand go to another worker, each
+alone, and one whose worker dies twice is deferred. When the parent dies, the pipes close, and workers end after the
+mails in hand.
 
 Never here: what happens to a mail; see `run`.
 """
 
+import itertools
 import multiprocessing
 import pickle
 import signal
@@ -63,6 +65,7 @@ class _Task:
     """A mail on its way through the workers."""
 
     admitted: Admitted
+    number: int
     deaths: int = 0
 
     @property
@@ -75,8 +78,9 @@ class _Worker:
     process: Any
     jobs: Connection
     reader: threading.Thread | None = None
-    tasks: deque[_Task] = field(default_factory=deque)
+    tasks: dict[int, _Task] = field(default_factory=dict)
     chunks: int = 0
+    in_flight: int = 1
     is_ready: bool = False
     is_closing: bool = False
 
@@ -88,9 +92,10 @@ class _Worker:
         if not self.tasks:
             return self.is_idle
         # a mail at which a worker has died is given out alone, and nothing is put behind it
-        if self.is_closing or chunk[0].deaths or self.tasks[0].deaths:
+        if self.is_closing or chunk[0].deaths or any(task.deaths for task in self.tasks.values()):
             return False
-        return self.chunks < 2 and sum(task.size for task in chunk) <= CHUNK_OCTETS
+        has_time = self.chunks < 2 or len(self.tasks) + len(chunk) <= self.in_flight
+        return has_time and sum(task.size for task in chunk) <= CHUNK_OCTETS
 
 
 class Workers:
@@ -113,6 +118,7 @@ class Workers:
         self._gathered_octets = 0
         self._chunk_size = 1.0  # stays so without a journal: it tells what a dead worker had done of its chunk
         self._again: deque[_Task] = deque()  # given out once already
+        self._numbers = itertools.count()
         self._idle_deaths = 0
         self._trouble: MailpipeError | None = None  # what makes going on useless
         self._source_trouble: MailpipeError | None = None
@@ -133,7 +139,7 @@ class Workers:
         """
         try:
             for admitted in self._batch.mails():
-                self._gather(_Task(admitted))
+                self._gather(_Task(admitted, next(self._numbers)))
                 if self._trouble:
                     break
         except MailpipeError as error:
@@ -180,17 +186,17 @@ class Workers:
             self._send(min(free, key=lambda worker: (worker.chunks, len(worker.tasks))), first)
 
     def _send(self, worker: _Worker, chunk: list[_Task]) -> None:
-        worker.tasks.extend(chunk)
+        worker.tasks.update((task.number, task) for task in chunk)
         worker.chunks += 1
-        given = (task.admitted for task in chunk)
+        given = ((task.number, task.admitted) for task in chunk)
         # a worker that is gone has an event waiting, and its tasks go to others
         with suppress(BrokenPipeError, ConnectionResetError):
-            worker.jobs.send([Job(each.raw, each.digest, each.history) for each in given])
+            worker.jobs.send([Job(number, each.raw, each.digest, each.history) for number, each in given])
 
     def _listen(self) -> None:
         worker, event = self._events.get()
         if isinstance(event, Ready):
-            worker.is_ready = True
+            worker.is_ready, worker.in_flight = True, event.in_flight
         elif isinstance(event, Done):
             self._take_in(worker, event)
         elif isinstance(event, Broken):
@@ -203,9 +209,9 @@ class Workers:
             self._died(worker)
 
     def _take_in(self, worker: _Worker, done: Done) -> None:
-        worker.chunks -= done.is_last
-        for taken in done.taken:
-            task = worker.tasks.popleft()
+        worker.chunks -= done.chunks
+        for number, taken in done.taken:
+            task = worker.tasks.pop(number)
             if self._batch.journal is not None:
                 self._batch.journal.noted(len(taken.outcomes))
             self._record(task, taken)
@@ -240,8 +246,8 @@ class Workers:
         self._start()
 
     def _take_back(self, worker: _Worker, words: str) -> None:
-        """The mails of a dead worker, the one in hand first, go on or end here."""
-        journal, tasks = self._batch.journal, list(worker.tasks)
+        """The mails of a dead worker go on or end here; it died at one that was with the sink, or at the stages."""
+        journal, tasks = self._batch.journal, list(worker.tasks.values())
         worker.tasks.clear()
         written: dict[bytes, Written] = {}
         if journal is not None:
@@ -250,16 +256,17 @@ class Workers:
             except MailpipeError as error:
                 self._trouble = self._trouble or error
                 return
-        was_in_hand = True
+        is_first = True  # of those that no line of the journal tells of: it was at the stages
         for task in tasks:
             about = written.get(task.admitted.digest)
             if about is not None and about.own is not None:
                 self._record(task, _taken_from(about, task.admitted.raw.origin))
                 continue
-            if was_in_hand:
-                was_in_hand = False
+            is_open = about is not None and bool(about.open)
+            if is_open or is_first:
+                is_first = is_first and is_open
                 task.deaths += 1
-                if journal is None or (about is not None and about.open):
+                if journal is None or is_open:
                     self._batch.tally.in_doubt.append(task.admitted.raw.origin.key)
             if about is not None and about.children:
                 before = task.admitted.history

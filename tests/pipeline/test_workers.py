@@ -217,3 +217,60 @@ def ignored(pids):
     for pid in pids:
         with open(f"/proc/{pid}/status") as status:
             yield next(line for line in status if line.startswith("SigIgn"))
+
+
+WIDE = '''
+"""A sink for four mails at a time that kills its process at one of them."""
+import os
+import signal
+import threading
+import mailpipe
+from mailpipe.pipeline.outcome import Fate
+
+
+class Wide(mailpipe.Sink):
+    """Writes the subjects down."""
+
+    name = "wide"
+
+    class Options(mailpipe.Options):
+        """What it does."""
+
+        file: str
+        """Where to."""
+        flag: str = ""
+        """A file that must not be there for it to kill."""
+
+    in_flight = property(lambda self: 4)
+
+    def deliver(self, mail):
+        subject = mail.message.subject
+        with open(self.options.file, "a") as file:
+            file.write(subject + "\\n")
+        if subject == "mail 5" and not os.path.exists(self.options.flag or "/nowhere"):
+            if self.options.flag:
+                open(self.options.flag, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return mailpipe.Receipt.of_all(mail.envelope.forward_paths, Fate.DELIVERED, "2.0.0", "written")
+
+
+def register(registry):
+    registry.add_sink(Wide)
+'''
+
+
+@pytest.mark.parametrize("kills_always", [False, True])
+def test_of_the_mails_that_a_dead_worker_had_under_way_each_goes_on_alone(folder, kills_always):
+    (folder / "plugins" / "wide.py").write_text(WIDE)
+    flag = "" if kills_always else folder / "flag"
+    (folder / "pipe.toml").write_text(
+        f'[source]\nuse = "mbox"\npath = "archive.mbox"\n\n[sink]\nuse = "wide"\nfile = "{folder / "told"}"\nflag = "{flag}"\n'
+    )
+    registry = load_registry(folder)
+    report = assemble(load_settings(folder / "pipe.toml", registry, ["run.workers=2"]), registry).run()
+    told = (folder / "told").read_text().splitlines()
+    assert set(told) == {f"mail {number}" for number in range(12)}
+    assert report.is_balanced and report.endings[Ending.DEFERRED] == kills_always
+    assert report.endings[Ending.DELIVERED] == 12 - kills_always
+    assert 1 <= len(report.in_doubt) <= 4 + kills_always
+    assert len(told) <= 12 + len(report.in_doubt)
