@@ -42,7 +42,7 @@ lab: $(READY)  ## run the tests against real servers (needs root and what .ci/se
 soak: $(READY)  ## kill -9 a thousand times on the way through the queue, then account for every message (minutes)
 	@$(RUN) tests/soak/soak.py $(ARGS)
 
-bench: $(READY)  ## measure mailpipe beside its peers (ARGS='--real FOLDER' for real mail)
+bench: $(READY)  ## measure mailpipe and its SMTP client beside their peers (ARGS='--real FOLDER' for real mail)
 	@sh .ci/bench $(ARGS)
 
 fuzz: $(READY)  ## look for messages that break an invariant, for minutes

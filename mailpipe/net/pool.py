@@ -253,13 +253,12 @@ class ConnectionPool:
                     words = f"{key}: all its connections are busy for {duration_text(patience)} now; tried again later"
                     raise TransientFailure(words, _CONGESTED)
                 self._refuse_while_down(destination)  # what was found out by whoever was waited for
-            seconds = self._turn(destination, key)
             kept.users += 1
             kept.lent += 1
             if kept.users == 1:
                 destination.busy.append(kept)
         try:
-            if seconds > 0:
+            if (seconds := self._turn(destination, key)) > 0:
                 self._pause(seconds)
             if not kept.is_checked:
                 if not self._is_fit(kept):
@@ -293,13 +292,14 @@ class ConnectionPool:
         """Seconds until the rate of a destination allows one more."""
         if self.limits.messages_per_second is None:
             return 0.0
-        now = self._clock()
-        start = max(now, destination.next_at)
-        if start - now > self.limits.patience:
-            words = f"{key}: {self.limits.messages_per_second:g} messages a second is all it may get; tried again later"
-            raise TransientFailure(words, _CONGESTED)
-        destination.next_at = start + 1 / self.limits.messages_per_second
-        return start - now
+        with self._lock:
+            now = self._clock()
+            start = max(now, destination.next_at)
+            if start - now > self.limits.patience:
+                rate = f"{self.limits.messages_per_second:g} messages a second"
+                raise TransientFailure(f"{key}: {rate} is all it may get; tried again later", _CONGESTED)
+            destination.next_at = start + 1 / self.limits.messages_per_second
+            return start - now
 
     def _is_fit(self, kept: _Kept) -> bool:
         """Whether a kept connection may serve one more mail; one that may not is closed."""

@@ -111,8 +111,8 @@ class HopOptions(Options):
     PIPELINING). A connection that breaks leaves all of them in doubt; with 1, one at most."""
 
     in_flight: int | None = Field(default=None, ge=1, le=MOST_IN_FLIGHT)
-    """Mails under way at a time, for each worker; 1 keeps their order. By default as many as the connections to one
-    server carry; with direct = true fifty, and no more than that of them to one destination."""
+    """Mails under way at a time, for each worker; 1 keeps their order. By default, and at most, as many as the
+    connections to one server carry; with direct = true fifty, and no more than that of them to one destination."""
 
     messages_per_second: float | None = Field(default=None, gt=0)
     """Mails that one server gets in a second at most; no limit by default."""
@@ -142,12 +142,15 @@ class HopOptions(Options):
     def mails_per_host(self) -> int:
         """Mails that the connections to one server carry at a time."""
         # where BDAT is not asked for, the commands of a second mail go behind the end of data of the first
-        return min(self.in_flight or MOST_IN_FLIGHT, self.connections_per_host * max(2, self.window))
+        carried = self.connections_per_host * max(2, self.window)
+        # the last of them must not wait for its turn until it is deferred
+        rate = MOST_IN_FLIGHT if self.messages_per_second is None else max(1, int(self.messages_per_second * 20))
+        return min(self.in_flight or MOST_IN_FLIGHT, carried, rate)
 
     @property
     def mails_in_flight(self) -> int:
         """Mails under way at a time."""
-        return self.in_flight or self.mails_per_host
+        return self.mails_per_host
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -206,8 +209,8 @@ class SmtpOptions(HopOptions):
     @property
     def mails_in_flight(self) -> int:
         """Mails under way at a time."""
-        if self.direct and self.in_flight is None:
-            return max(DIRECT_IN_FLIGHT, self.mails_per_host)
+        if self.direct:
+            return self.in_flight or max(DIRECT_IN_FLIGHT, self.mails_per_host)
         return super().mails_in_flight
 
     def _check_host(self) -> None:

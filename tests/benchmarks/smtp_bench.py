@@ -4,6 +4,7 @@
 
 The first figure is CPU time of the client's process for each message, as a ratio to smtplib on one reused connection in
 the same run; less is better. The second is messages a second, as a ratio to smtplib in the same column; more is better.
+"mailpipe run" is the whole command, from the archive to the journal; the others send one message again and again.
 Each figure is the best of all rounds. Clients that are not installed are left out and named; so is smtp-sink.
 """
 

@@ -107,6 +107,31 @@ def _own_sync(port, count, connections):
     return sum(accepted)
 
 
+def _run(*, window):
+    """The whole of `mailpipe run`: reads an archive, parses, keeps a journal, delivers."""
+
+    def measure(port, count, connections):
+        import tempfile
+        from pathlib import Path
+
+        from mailpipe.pipeline.assemble import assemble
+        from mailpipe.pipeline.settings import load_settings
+        from mailpipe.plugins import load_registry
+
+        with tempfile.TemporaryDirectory() as place:
+            folder, line = Path(place), b"From ann@example.org Thu Jan  1 00:00:00 1970\n"
+            (folder / "archive.mbox").write_bytes((line + MESSAGE.replace(b"\r\n", b"\n") + b"\n") * count)
+            (folder / "pipeline.toml").write_text(
+                f'[source]\nuse = "mbox"\npath = "archive.mbox"\n[sink]\nuse = "smtp"\nhost = "127.0.0.1"\nport = {port}\n'
+                f'tls = "never"\nhelo_name = "client.test"\nconnections_per_host = {connections}\nwindow = {window}\n'
+            )
+            registry = load_registry(folder)
+            with assemble(load_settings(folder / "pipeline.toml", registry), registry) as pipeline:
+                return pipeline.run().endings["delivered"]
+
+    return measure
+
+
 CLIENTS = {
     "smtplib": _smtplib,
     "aiosmtplib": _aiosmtplib,
@@ -119,6 +144,8 @@ CLIENTS = {
     "mailpipe BDAT 8, uvloop": _own(window=8, chunking=True, uvloop=True),
     "mailpipe BDAT 64": _own(window=64, chunking=True),
     "mailpipe BDAT 64, uvloop": _own(window=64, chunking=True, uvloop=True),
+    "mailpipe run": _run(window=1),
+    "mailpipe run, BDAT 8": _run(window=8),
 }
 """Name → what sends so many messages over so many connections to a port and says how many were accepted."""
 
@@ -126,6 +153,7 @@ CLIENTS = {
 def missing(name):
     """The package that a client wants and that is not installed, "" where nothing is."""
     wanted = "aiosmtplib" if name == "aiosmtplib" else "uvloop" if name.endswith("uvloop") else ""
+    wanted = "pydantic" if "run" in name else wanted
     return wanted if wanted and importlib.util.find_spec(wanted) is None else ""
 
 

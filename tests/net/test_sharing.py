@@ -285,6 +285,17 @@ def test_a_connection_that_was_lost_under_two_mails_was_lost_once():
     assert pool.down_for("mx") > 0
 
 
+def test_a_mail_that_waits_too_long_for_the_rate_takes_no_connection_along():
+    with ScriptedPeer() as peer:
+        pool = pool_of(messages_per_second=0.001)
+        through(pool, peer)
+        with pytest.raises(TransientFailure, match="tried again later"):
+            through(pool, peer)
+        assert len(pool._destinations["mx"].idle) == 1 and not pool._destinations["mx"].busy
+        pool.close()
+        assert peer.sessions[0][-1] == "QUIT"
+
+
 def test_a_busy_destination_is_waited_for_as_long_as_it_gets_on():
     with ScriptedPeer() as peer:
         pool = pool_of(connections_per_destination=1, patience=0.5)

@@ -57,7 +57,8 @@ def fates_of(sink, count):
 
 @pytest.mark.parametrize(("options", "in_flight"), [
     ({}, 10), ({"connections_per_host": 20}, 40), ({"window": 8}, 40), ({"in_flight": 3}, 3),
-    ({"window": 64, "connections_per_host": 100}, 1000),
+    ({"window": 64, "connections_per_host": 100}, 1000), ({"in_flight": 500}, 10), ({"messages_per_second": 0.1}, 2),
+    ({"messages_per_second": 0.01}, 1), ({"messages_per_second": 100}, 10),
 ])  # fmt: skip
 def test_it_takes_as_many_mails_as_its_connections_carry(options, in_flight):
     assert SmtpSink(SmtpSink.Options(host="mx.test", **options)).in_flight == in_flight
