@@ -17,52 +17,27 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
+from mailpipe.net.flying import Flying, words_of
 from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.stream import Stream
 from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.client import ClientProtocol
 from mailpipe.smtp.command import Command, Greeting, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
-from mailpipe.smtp.events import (
-    ConnectionEnded,
-    Event,
-    ReplyReceived,
-    TransactionEnded,
-    TransactionResult,
-    Wait,
-)
+from mailpipe.smtp.events import ConnectionEnded, Event, ReplyReceived, TransactionEnded, TransactionResult, Wait
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode
 from mailpipe.smtp.pipeline_batches import in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
-
-
-@dataclass(slots=True, eq=False)
-class _Flying:
-    """A transaction whose answers have not all come.
-
-    Attributes:
-        peer: to whom it went.
-        may_repeat: the connection was in use before: one that dies under its first transaction would die again.
-        changed: notified when there is a result, or when somebody must take the place at the socket.
-        result: how it ended, None before that.
-        is_over: the session has ended with it.
-    """
-
-    peer: str
-    may_repeat: bool
-    changed: threading.Condition
-    result: TransactionResult | None = None
-    is_over: bool = False
 
 
 class SmtpConnection:
@@ -114,7 +89,7 @@ class SmtpConnection:
         self._protocol = ClientProtocol(opening.dialect)
         self._lock = threading.RLock()
         self._has_room = threading.Condition(self._lock)
-        self._flying: deque[_Flying] = deque()
+        self._flying: deque[Flying] = deque()
         self._is_listening = False  # some thread waits at the socket, and has let go of the lock
         self._awaited: Command | None = None
         self._due = 0.0
@@ -299,13 +274,13 @@ class SmtpConnection:
             whole: TransactionResult = done.value
             return whole
 
-    def _transact(self, envelope: Envelope, octets: bytes) -> tuple[_Flying, TransactionResult]:
+    def _transact(self, envelope: Envelope, octets: bytes) -> tuple[Flying, TransactionResult]:
         """One transaction among those in flight; with the lock held, once."""
         self.open()
         while self._flying and (self.is_used_up or not self._protocol.may_begin):
             self._has_room.wait()
             self.open()
-        one = _Flying(self.last_peer, self.transaction_count > 0, threading.Condition(self._lock))
+        one = Flying(self.last_peer, self.transaction_count > 0, threading.Condition(self._lock))
         try:
             self._introduce(envelope)
         except ConnectionLost as lost:
@@ -325,13 +300,13 @@ class SmtpConnection:
         return one, result
 
     def _introduce(self, envelope: Envelope) -> None:
-        """What is to be said before a transaction begins; only where the window is 1, so that nothing else is in flight.
+        """What is to be said before a transaction begins; only where the window is 1, and nothing else in flight.
 
         Raises:
             ConnectionLost: the session has ended over it.
         """
 
-    def _turn(self, one: _Flying) -> None:
+    def _turn(self, one: Flying) -> None:
         """Bring the session on by one step, or wait until somebody has."""
         self._advance()
         stream = self._stream
@@ -374,7 +349,7 @@ class SmtpConnection:
     def _advance(self) -> None:
         """Send what is to be sent, and tell those whose transactions have ended."""
         protocol, stream = self._protocol, self._stream
-        ended: list[_Flying] = []
+        ended: list[Flying] = []
         is_over = False
         while stream is not None:
             event = protocol.next_event()
@@ -486,13 +461,13 @@ class SmtpConnection:
         try:
             stream.write(octets, self.timeouts.block)
         except OSError as error:
-            self._note(octets[: len(octets) - stream.unsent], b"", _words("sending", error))
+            self._note(octets[: len(octets) - stream.unsent], b"", words_of("sending", error))
             # The reply that explains it may be there already, such as 552 or 421 in the middle of the content.
             last_words = stream.waiting()
             if last_words:
                 self._note(b"", last_words)
                 self._protocol.receive_data(last_words)
-            self._protocol.connection_lost(_words("sending", error), unsent=stream.unsent)
+            self._protocol.connection_lost(words_of("sending", error), unsent=stream.unsent)
         else:
             self._note(octets)
 
@@ -510,16 +485,10 @@ class SmtpConnection:
             octets = read()
         except OSError as error:
             verb = awaited.verb if awaited is not None else "connection"
-            words = _words(f"waiting for the reply to {verb}", error)
+            words = words_of(f"waiting for the reply to {verb}", error)
             self._note(b"", b"", words)
             self._protocol.connection_lost(words)
             return
         if octets is not None:
             self._note(b"", octets)
             self._protocol.receive_data(octets)
-
-
-def _words(doing: str, error: OSError) -> str:
-    if isinstance(error, TimeoutError):
-        return f"timed out while {doing}"
-    return f"connection lost while {doing} ({error.strerror or error})"

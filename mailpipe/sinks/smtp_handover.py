@@ -19,7 +19,6 @@ from pathlib import Path
 from mailpipe.errors import ComposeError, ConnectionLost, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.pool import ConnectionPool
-from mailpipe.net.session import never_tried
 from mailpipe.net.sync import SmtpConnection
 from mailpipe.net.trace import TraceFile
 from mailpipe.pipeline.mail import Mail
@@ -27,7 +26,7 @@ from mailpipe.pipeline.outcome import Fate, RecipientReceipt
 from mailpipe.smtp.attribute import client_attributes, in_commands
 from mailpipe.smtp.command import Xforward
 from mailpipe.smtp.demand import in_fields
-from mailpipe.smtp.envelope import Client, Envelope, ForwardPath
+from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Opening
@@ -235,7 +234,7 @@ class Handover:
                 failure = refused.failure
         raise failure
 
-    def _try(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, bool]:
+    def _try(self, target: Target, mail: Mail) -> tuple[TransactionResult | ComposeError, str, Extensions]:
         """The same once.
 
         Raises:

@@ -13,7 +13,7 @@ import pytest
 
 import mailpipe
 from mailpipe.errors import OutputError
-from mailpipe.queue import deliver, deliver_due
+from mailpipe.queue import deliver_due, heart
 from mailpipe.smtp.envelope import Envelope
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mailpipe.__file__).parent.parent)}
@@ -163,7 +163,7 @@ def test_a_clock_that_jumps_takes_nothing_from_the_living_for_long_and_nothing_t
 
 
 def test_an_attempt_that_takes_long_renews_its_lease(make_queue, clock, answering, monkeypatch):
-    monkeypatch.setattr(deliver, "BEAT", 0.02)
+    monkeypatch.setattr(heart, "BEAT", 0.02)
     slow, other = make_queue(in_doubt="hold"), make_queue(in_doubt="hold")
     identifier = slow.put(b"x", TO, origin="test")
 
@@ -178,7 +178,7 @@ def test_an_attempt_that_takes_long_renews_its_lease(make_queue, clock, answerin
 
 
 def test_a_lease_that_is_lost_in_the_middle_is_told(make_queue, clock, answering, monkeypatch, caplog):
-    monkeypatch.setattr(deliver, "BEAT", 0.02)
+    monkeypatch.setattr(heart, "BEAT", 0.02)
     slow, other = make_queue(in_doubt="hold"), make_queue(in_doubt="hold")
     identifier = slow.put(b"x", TO, origin="test")
 

@@ -1,5 +1,6 @@
 """Many messages of the queue at a time: each once, a slow place holds up no other, a crash leaves in doubt what was out."""
 
+import contextlib
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from collections import Counter
 import pytest
 
 from mailpipe.errors import ConnectionLost, OutputError
-from mailpipe.queue import DeliveryCounts, Lanes, Queue, deliver_side_by_side
+from mailpipe.queue import DeliveryCounts, Lanes, Queue, deliver, deliver_side_by_side, heart
 from mailpipe.queue import side_by_side as module
 from mailpipe.smtp.envelope import Envelope
 
@@ -184,7 +185,7 @@ def test_it_waits_until_the_next_message_is_due(make_queue, clock, answering):
 
 
 def test_a_message_that_waits_for_long_keeps_its_lease(make_queue, clock, answering, monkeypatch):
-    monkeypatch.setattr(module, "KEEP", 0)
+    monkeypatch.setattr(heart, "BEAT", 0.02)
     queue = make_queue(lease_seconds=0.2)
     put(queue, 3, "slow.test")
     renewed = threading.Event()
@@ -198,7 +199,8 @@ def test_a_message_that_waits_for_long_keeps_its_lease(make_queue, clock, answer
     monkeypatch.setattr(queue, "renew", renew)
 
     def transport(entry):
-        assert renewed.wait(30)  # half of the lease goes by meanwhile
+        clock.wait(0.15)  # more than half of the lease goes by meanwhile
+        assert renewed.wait(30)
         return answering()(entry)
 
     assert deliver_side_by_side(queue, transport, wide(4, 1), look_again=0.02).delivered == 3
@@ -290,3 +292,71 @@ def test_an_interrupt_waits_for_nothing(queue, answering):
         deliver_side_by_side(queue, transport, wide(2), look_again=0.01, should_stop=interrupt)
     assert time.monotonic() - began < 20
     gate.set()
+
+
+@pytest.fixture
+def full_disk(queue, monkeypatch):
+    """An event: while it is set no state can be recorded."""
+    is_full, real = threading.Event(), queue._store.change
+
+    def change(*arguments):
+        if is_full.is_set():
+            raise OutputError("queue.db", "the disk is full", is_full=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(queue._store, "change", change)
+    monkeypatch.setattr(deliver, "LOOK_AGAIN", 0.01)
+    return is_full
+
+
+@pytest.mark.parametrize("lanes", [wide(4), wide(4, 2)], ids=["one lane", "lanes"])
+def test_what_came_of_several_is_kept_until_it_can_be_recorded(queue, answering, full_disk, caplog, lanes):
+    names, sent, stop = put(queue, 4), [], threading.Event()
+    meeting = threading.Barrier(2)
+
+    def transport(entry):
+        sent.append(entry.id)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            meeting.wait(5)
+        full_disk.set()
+        return answering()(entry)
+
+    def wait(_):
+        stop.set() if not queue.counts().messages else None
+
+    mending = threading.Thread(
+        target=lambda: (wait_until(lambda: "cannot be recorded yet" in caplog.text), meeting.abort(), full_disk.clear())
+    )
+
+    def transport_after(entry):
+        return transport(entry) if not mended.is_set() else (sent.append(entry.id), answering()(entry))[1]
+
+    mended = threading.Event()
+    mending.start()
+    threading.Thread(target=lambda: (mending.join(), mended.set()), daemon=True).start()
+    counts = deliver_side_by_side(queue, transport_after, lanes, wait=wait, should_stop=stop.is_set, look_again=0.01)
+    mending.join()
+    assert counts.delivered == 4 and Counter(sent) == Counter(names) and list(queue.list()) == []
+
+
+def test_one_round_does_not_wait_for_room_and_leaves_in_doubt_what_it_cannot_record(make_queue, answering, monkeypatch):
+    queue = make_queue(in_doubt="hold")
+    (identifier,) = put(queue, 1)
+    real, is_full = queue._store.change, threading.Event()
+
+    def change(*arguments):
+        if is_full.is_set():
+            raise OutputError("queue.db", "the disk is full", is_full=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(queue._store, "change", change)
+
+    def transport(entry):
+        is_full.set()
+        return answering()(entry)
+
+    with pytest.raises(OutputError, match="full"):
+        deliver_side_by_side(queue, transport, wide(2))
+    is_full.clear()
+    queue.close()
+    assert [one.state.value for one in make_queue(in_doubt="hold").show(identifier).recipients] == ["in-doubt"]
