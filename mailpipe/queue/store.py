@@ -235,6 +235,17 @@ class Store(SharedCommits[sqlite3.Connection]):
                         connection.execute("ROLLBACK")
                 raise
 
+    @contextlib.contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """One moment for several statements: a message and its recipients belong together."""
+        with self._reading() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+
     # -- rows ---------------------------------------------------------------------------------------------------
 
     def _entry(self, connection: sqlite3.Connection, row: tuple[Any, ...]) -> Entry:
@@ -378,7 +389,7 @@ class Store(SharedCommits[sqlite3.Connection]):
 
     def get(self, identifier: str) -> Entry | None:
         """One message, None where there is none of that id."""
-        with self._reading() as connection:
+        with self._snapshot() as connection:
             row = connection.execute(f"SELECT {MESSAGE} FROM message WHERE id = ?", (identifier,)).fetchone()
             return self._entry(connection, row) if row else None
 
@@ -386,7 +397,7 @@ class Store(SharedCommits[sqlite3.Connection]):
         """All messages that meet an SQL condition of this package's own, by arrival, read page by page."""
         last = -1
         while True:
-            with self._reading() as connection:
+            with self._snapshot() as connection:
                 rows = connection.execute(
                     f"""SELECT {MESSAGE}, rowid FROM message WHERE rowid > ? AND ({condition})
                         ORDER BY rowid LIMIT {_PAGE}""",
@@ -425,7 +436,7 @@ class Store(SharedCommits[sqlite3.Connection]):
 
     def count(self, now: float) -> tuple[int, int, int, int, dict[str, int]]:
         """Messages, octets, due messages, leased messages, and recipients by state."""
-        with self._reading() as connection:
+        with self._snapshot() as connection:
             messages, octets, due, leased = connection.execute(
                 """SELECT count(*), coalesce(sum(size), 0), coalesce(sum(next_try <= ? AND lease = ''), 0),
                    coalesce(sum(lease <> ''), 0) FROM message""",

@@ -163,3 +163,18 @@ def test_a_listing_is_read_page_by_page_and_complete(queue, monkeypatch):
     monkeypatch.setattr("mailpipe.queue.store._PAGE", 3)
     names = [queue.put(b"x", TO, origin=str(number)) for number in range(10)]
     assert [entry.id for entry in queue.list()] == names
+
+
+@pytest.mark.parametrize("look", [lambda queue, identifier: next(iter(queue.list())), lambda queue, identifier: queue.show(identifier)])
+def test_a_message_that_goes_while_it_is_looked_at_is_seen_whole(make_queue, look):
+    queue, other = make_queue(), make_queue()
+    identifier = queue.put(b"x", Envelope.of("ann@example.org", "bob@example.net"), origin="test")
+    left = [identifier]
+
+    def meddle(statement):
+        if "FROM recipient" in statement and left:
+            other.remove(left.pop())
+
+    queue._store._open().set_trace_callback(meddle)
+    assert [one.address for one in look(queue, identifier).recipients] == ["bob@example.net"]
+    assert not left and not list(queue.list())
