@@ -1,6 +1,6 @@
 """Many messages of the queue at a time: each once, a slow place holds up no other, a crash leaves in doubt what was out."""
 
-import contextlib
+import itertools
 import os
 import threading
 import time
@@ -294,49 +294,36 @@ def test_an_interrupt_waits_for_nothing(queue, answering):
     gate.set()
 
 
-@pytest.fixture
-def full_disk(queue, monkeypatch):
-    """An event: while it is set no state can be recorded."""
-    is_full, real = threading.Event(), queue._store.change
+@pytest.mark.parametrize("lanes", [wide(4), wide(4, 2)], ids=["one lane", "lanes"])
+def test_what_came_of_several_is_kept_until_it_can_be_recorded(queue, answering, monkeypatch, lanes):
+    names, sent, stop = put(queue, 4), [], threading.Event()
+    real, refused, is_full = queue._store.change, [], threading.Event()
 
     def change(*arguments):
         if is_full.is_set():
+            refused.append(arguments[0])
+            if len(refused) == 6:
+                is_full.clear()
             raise OutputError("queue.db", "the disk is full", is_full=True)
         return real(*arguments)
 
     monkeypatch.setattr(queue._store, "change", change)
-    monkeypatch.setattr(deliver, "LOOK_AGAIN", 0.01)
-    return is_full
-
-
-@pytest.mark.parametrize("lanes", [wide(4), wide(4, 2)], ids=["one lane", "lanes"])
-def test_what_came_of_several_is_kept_until_it_can_be_recorded(queue, answering, full_disk, caplog, lanes):
-    names, sent, stop = put(queue, 4), [], threading.Event()
-    meeting = threading.Barrier(2)
+    for place in (deliver, module):
+        monkeypatch.setattr(place, "waits", lambda: itertools.repeat(0.001))
 
     def transport(entry):
+        if not sent:
+            is_full.set()
         sent.append(entry.id)
-        with contextlib.suppress(threading.BrokenBarrierError):
-            meeting.wait(5)
-        full_disk.set()
         return answering()(entry)
 
     def wait(_):
-        stop.set() if not queue.counts().messages else None
+        if not queue.counts().messages:
+            stop.set()
 
-    mending = threading.Thread(
-        target=lambda: (wait_until(lambda: "cannot be recorded yet" in caplog.text), meeting.abort(), full_disk.clear())
-    )
-
-    def transport_after(entry):
-        return transport(entry) if not mended.is_set() else (sent.append(entry.id), answering()(entry))[1]
-
-    mended = threading.Event()
-    mending.start()
-    threading.Thread(target=lambda: (mending.join(), mended.set()), daemon=True).start()
-    counts = deliver_side_by_side(queue, transport_after, lanes, wait=wait, should_stop=stop.is_set, look_again=0.01)
-    mending.join()
-    assert counts.delivered == 4 and Counter(sent) == Counter(names) and list(queue.list()) == []
+    counts = deliver_side_by_side(queue, transport, lanes, wait=wait, should_stop=stop.is_set, look_again=0.01)
+    assert counts.delivered == 4 and Counter(sent) == Counter(names) and len(refused) == 6
+    assert list(queue.list()) == []
 
 
 def test_one_round_does_not_wait_for_room_and_leaves_in_doubt_what_it_cannot_record(make_queue, answering, monkeypatch):
