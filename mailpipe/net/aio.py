@@ -142,7 +142,7 @@ class AsyncSmtpConnection:
 
     async def _run(self, plan: Opening, link: Link) -> Extensions:
         """Play the script of the session's beginning."""
-        steps = script(self.endpoint, plan, self.last_peer, encrypted=link.core.encrypted)
+        steps = script(self.endpoint, plan, self.last_peer, encrypted=link.core.encrypted, binding=link.binding)
         reply: Reply | None = None
         try:
             step = next(steps)

@@ -17,9 +17,11 @@ from collections import deque
 from typing import cast
 
 from mailpipe.net.endpoint import Endpoint, Timeouts
+from mailpipe.net.tls import channel_binding
 from mailpipe.smtp.client import ClientProtocol
 from mailpipe.smtp.events import Event
 from mailpipe.smtp.events import Wait as _Wait
+from mailpipe.smtp.sasl import Binding
 from mailpipe.smtp.state import Dialect, State
 from mailpipe.smtp.transcript import Transcript
 
@@ -249,6 +251,11 @@ class Link(asyncio.Protocol):
         made.set_write_buffer_limits(high=BLOCK)  # with zero it would pause for ever
         if self._transcript is not None:
             self._transcript.note("TLS begins")
+
+    def binding(self) -> Binding | None:
+        """What only this connection has, None without TLS."""
+        layer = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        return None if layer is None else channel_binding(layer)
 
     def abort(self) -> None:
         """Close at once; what nobody has taken is forgotten."""

@@ -8,7 +8,7 @@ Never here: sockets and waiting; each front end has its own.
 
 import secrets
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from mailpipe.errors import ConnectionLost, TransientFailure
@@ -18,6 +18,7 @@ from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Opening, Step, TlsMode, opening
 from mailpipe.smtp.reply import Reply
+from mailpipe.smtp.sasl import Binding
 from mailpipe.status import EnhancedStatus
 
 
@@ -29,13 +30,19 @@ def plan_for(endpoint: Endpoint, plan: Opening) -> Opening:
 
 
 def script(
-    endpoint: Endpoint, plan: Opening, peer: str, *, encrypted: bool
+    endpoint: Endpoint,
+    plan: Opening,
+    peer: str,
+    *,
+    encrypted: bool,
+    binding: Callable[[], Binding | None] | None = None,
 ) -> Generator[Step, Reply | None, Extensions]:
     """The steps of the session's beginning, see `mailpipe.smtp.opening`."""
     host = "" if endpoint.unix_path is not None else endpoint.host
     return opening(
-        plan, peer, encrypted=encrypted, chance=secrets.token_bytes, host=host, port=endpoint.port if host else 0
-    )
+        plan, peer, encrypted=encrypted, chance=secrets.token_bytes, host=host, port=endpoint.port if host else 0,
+        binding=binding,
+    )  # fmt: skip
 
 
 def peer_name(endpoint: Endpoint, connected: str) -> str:

@@ -16,6 +16,8 @@ import ssl
 import time
 
 from mailpipe.net.endpoint import Endpoint
+from mailpipe.net.tls import channel_binding
+from mailpipe.smtp.sasl import Binding
 
 BLOCK = 64 * 1024
 """Octets of one write, and of one read."""
@@ -185,6 +187,10 @@ class Stream:
         # A socket whose peer is gone already is wrapped without a handshake, and would go on in clear.
         if wrapped.version() is None:
             raise ConnectionResetError("the connection ended before the handshake")
+
+    def binding(self) -> Binding | None:
+        """What only this connection has, None without TLS."""
+        return channel_binding(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
     def close(self) -> None:
         """Close the connection at once; never fails."""

@@ -182,7 +182,7 @@ class SmtpConnection:
 
     def _run(self, plan: Opening, stream: Stream, encrypted: bool) -> Extensions:
         """Play the script of the session's beginning."""
-        steps = script(self.endpoint, plan, self.last_peer, encrypted=encrypted)
+        steps = script(self.endpoint, plan, self.last_peer, encrypted=encrypted, binding=stream.binding)
         reply: Reply | None = None
         try:
             step = next(steps)

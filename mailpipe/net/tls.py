@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mailpipe.errors import ConfigError
+from mailpipe.smtp.sasl import Binding
 
 DANE_TA, DANE_EE = 2, 3
 """The usages of TLSA records that mail knows (RFC 7672 section 3.1): an authority, the server's own certificate."""
@@ -250,6 +251,60 @@ def name_fits(pattern: str, name: str) -> bool:
         label, dot, rest = name.partition(".")
         return bool(label and dot) and rest == pattern[2:] and "." in rest
     return pattern == name
+
+
+def channel_binding(connection: "ssl.SSLSocket | ssl.SSLObject") -> Binding | None:
+    """What only this connection has: tls-exporter (RFC 9266) where Python's ssl knows it, else tls-server-end-point."""
+    if _EXPORTER in ssl.CHANNEL_BINDING_TYPES and (exported := connection.get_channel_binding(_EXPORTER)):
+        return _EXPORTER, exported
+    certificate = connection.getpeercert(binary_form=True)
+    digest = None if certificate is None else end_point(certificate)
+    return None if digest is None else ("tls-server-end-point", digest)
+
+
+def end_point(certificate: bytes) -> bytes | None:
+    """The digest of a server's certificate that stands for it (tls-server-end-point, RFC 5929 section 4.1).
+
+    It is by the algorithm of the certificate's own signature, in place of MD5 and SHA-1 by SHA-256; None where that
+    has no single one, as with Ed25519, or is not known.
+
+    Args:
+        certificate: DER.
+    """
+    try:
+        _, content, _ = next(_elements(certificate))
+        elements = _elements(content)
+        next(elements)
+        _, algorithm, _ = next(elements)
+        inside = _elements(algorithm)
+        _, identifier, _ = next(inside)
+        if identifier == _PSS:  # the digest is in its parameters; SHA-1 where there are none
+            parameters = next((inner for tag, inner, _ in inside if tag == 0x30), b"")
+            chosen = next((inner for tag, inner, _ in _elements(parameters) if tag == 0xA0), b"") if parameters else b""
+            if not chosen:
+                return hashlib.sha256(certificate).digest()
+            _, wanted, _ = next(_elements(chosen))
+            _, identifier, _ = next(_elements(wanted))
+        name = _SIGNED_WITH.get(identifier.hex())
+    except (ValueError, StopIteration):
+        return None
+    return None if name is None else hashlib.new(name, certificate).digest()
+
+
+_EXPORTER = "tls-exporter"
+_PSS = bytes.fromhex("2a864886f70d01010a")
+# Object identifiers in DER: of RSA, ECDSA and DSA signatures, and of digests for RSASSA-PSS.
+_SIGNED_WITH = {
+    "2a864886f70d010104": "sha256", "2a864886f70d010105": "sha256",  # MD5 and SHA-1
+    "2a864886f70d01010e": "sha224", "2a864886f70d01010b": "sha256",
+    "2a864886f70d01010c": "sha384", "2a864886f70d01010d": "sha512",
+    "2a8648ce3d0401": "sha256",
+    "2a8648ce3d040301": "sha224", "2a8648ce3d040302": "sha256",
+    "2a8648ce3d040303": "sha384", "2a8648ce3d040304": "sha512",
+    "2a8648ce380403": "sha256", "608648016503040301": "sha224", "608648016503040302": "sha256",
+    "2b0e03021a": "sha256", "608648016503040204": "sha224", "608648016503040201": "sha256",
+    "608648016503040202": "sha384", "608648016503040203": "sha512",
+}  # fmt: skip
 
 
 def public_key_info(certificate: bytes) -> bytes:

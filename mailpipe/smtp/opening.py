@@ -32,7 +32,7 @@ from mailpipe.smtp.command import (
 from mailpipe.smtp.envelope import Parameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.reply import Reply
-from mailpipe.smtp.sasl import Chance, Credentials, Mechanism, choose
+from mailpipe.smtp.sasl import Binding, Chance, Credentials, Mechanism, ScramSha256Plus, choose
 from mailpipe.smtp.state import Dialect
 from mailpipe.status import EnhancedStatus
 
@@ -89,6 +89,7 @@ def opening(
     chance: Chance | None = None,
     host: str = "",
     port: int = 0,
+    binding: Callable[[], Binding | None] | None = None,
 ) -> Generator[Step, Reply | None, Extensions]:
     """The steps of a session's beginning; returns the extensions that hold in the end.
 
@@ -99,6 +100,7 @@ def opening(
         chance: gives so many octets of chance, for SCRAM; without it SCRAM is not used.
         host: the peer's name as the user knows it, for OAUTHBEARER.
         port: its TCP port, likewise.
+        binding: asked after the handshake for what only this connection has, for SCRAM-SHA-256-PLUS.
 
     Raises:
         TransientFailure: the peer does not want us, or cannot do what is required. Also for 5yz: a refusal of the
@@ -128,11 +130,12 @@ def opening(
         for attributes in in_commands(plan.xforward, extensions.xforward, "XFORWARD"):
             yield Xforward(attributes)  # only for the peer's log; a refusal changes nothing for the mail
     if plan.credentials is not None:
+        bound = binding() if binding is not None and encrypted else None
 
         def pick(without: Collection[str]) -> Mechanism | None:
             assert plan.credentials is not None
             return choose(extensions.auth, plan.credentials, encrypted=encrypted, chance=chance, host=host, port=port,
-                          without=without)  # fmt: skip
+                          binding=bound, without=without)  # fmt: skip
 
         yield from _authenticate(plan.credentials, peer, extensions, encrypted, pick)
     return extensions
@@ -195,10 +198,13 @@ def _authenticate(
                 raise TransientFailure(f"{peer} accepted user {credentials.username!r}, but {words}",
                                        EnhancedStatus(4, 7, 0))  # fmt: skip
             return
-        if not is_refused_at_once:
+        if not is_refused_at_once and not mechanism.may_do_without:
             # Never a weaker one behind an exchange that failed: whoever is in the middle would like that.
             why = f" ({mechanism.complaint})" if mechanism.complaint else ""
             what = f"did not accept user {credentials.username!r} and {secret}{why}"
+            if mechanism.name == ScramSha256Plus.name:
+                remedy = "where its TLS ends at another machine, name auth_mechanisms without it"
+                what += f" by {mechanism.name} ({remedy})"
             raise _refused(peer, what, reply, EnhancedStatus(4, 7, 8))
         tried.add(mechanism.name)
         refusal = reply

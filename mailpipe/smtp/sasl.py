@@ -3,8 +3,8 @@
     mechanism = choose(extensions.auth, Credentials("ann", "secret"), encrypted=True, chance=secrets.token_bytes)
     mechanism.initial, mechanism.respond(challenge), mechanism.is_proven
 
-With a password SCRAM-SHA-256 (RFC 5802, 7677), CRAM-MD5 (RFC 2195), PLAIN (RFC 4616) and LOGIN; with a token
-OAUTHBEARER (RFC 7628) and XOAUTH2 (Google's and Microsoft's own).
+With a password SCRAM-SHA-256-PLUS and SCRAM-SHA-256 (RFC 5802, 7677), CRAM-MD5 (RFC 2195), PLAIN (RFC 4616) and LOGIN;
+with a token OAUTHBEARER (RFC 7628) and XOAUTH2 (Google's and Microsoft's own).
 
 Never here: base64 of the command line, which is the affair of `command`; when to authenticate, which is that of
 `opening`; chance, which is given.
@@ -28,6 +28,9 @@ from mailpipe.errors import LocalProtocolError
 
 Chance = Callable[[int], bytes]
 """Gives so many octets that nobody can foretell, as `secrets.token_bytes` does."""
+
+Binding = tuple[str, bytes]
+"""A channel binding (RFC 5056): its name, such as "tls-server-end-point", and octets that only this connection has."""
 
 MIN_ITERATIONS, MAX_ITERATIONS = 4096, 1_000_000
 _NONCE = 18  # octets, 24 letters in base64
@@ -107,6 +110,11 @@ class Mechanism:
         self.initial: bytes | None = None
         self.complaint = ""
 
+    @property
+    def may_do_without(self) -> bool:
+        """It failed for want of something that is a gain and no need: the next weaker one may be tried."""
+        return False
+
     def respond(self, challenge: bytes) -> bytes | None:
         """The answer to a challenge; None cancels the exchange, because it makes no sense."""
         return None
@@ -165,17 +173,33 @@ class ScramSha256(Mechanism):
     name = "SCRAM-SHA-256"
     shows_password = False
 
-    def __init__(self, credentials: Credentials, chance: Chance) -> None:
+    def __init__(
+        self, credentials: Credentials, chance: Chance, *, binding: Binding | None = None, could_bind: bool = False
+    ) -> None:
+        """Begin an exchange.
+
+        Args:
+            credentials: who we are.
+            chance: for the nonce.
+            binding: for SCRAM-SHA-256-PLUS.
+            could_bind: we would bind the exchange to the connection, but the peer does not offer that; it can tell then
+                whether somebody in the middle has struck its offer out (RFC 5802 section 6).
+        """
         super().__init__(credentials)
+        self._header = b"y,," if could_bind else b"n,,"
+        self._bound = b""
+        if binding is not None:
+            self._header, self._bound = f"p={binding[0]},,".encode(), binding[1]
         self._password = saslprep(credentials.password).encode()
         username = saslprep(credentials.username)
         if not username:
             raise LocalProtocolError("an empty user name")
         self._nonce = base64.b64encode(chance(_NONCE))
         self._bare = b"n=" + _saslname(username) + b",r=" + self._nonce
-        self.initial = b"n,," + self._bare
+        self.initial = self._header + self._bare
         self._signature: bytes | None = None
         self._is_proven = False
+        self._reason = b""
 
     @property
     def is_proven(self) -> bool:
@@ -190,6 +214,9 @@ class ScramSha256(Mechanism):
 
     def _prove(self, challenge: bytes) -> bytes | None:
         said = _attributes(challenge)
+        if b"e" in said:
+            self._refuse(said[b"e"])
+            return None
         nonce, rounds = said.get(b"r", b""), said.get(b"i", b"")
         try:
             salt = base64.b64decode(said.get(b"s", b""), validate=True)
@@ -204,18 +231,22 @@ class ScramSha256(Mechanism):
             return None
         salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, iterations)
         client_key = hmac.digest(salted, b"Client Key", "sha256")
-        without_proof = b"c=biws,r=" + nonce  # biws is "n,,": no channel binding
+        without_proof = b"c=" + base64.b64encode(self._header + self._bound) + b",r=" + nonce
         auth_message = self._bare + b"," + challenge + b"," + without_proof
         stored_key = hashlib.sha256(client_key).digest()
         proof = _xor(client_key, hmac.digest(stored_key, auth_message, "sha256"))
         self._signature = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), auth_message, "sha256")
         return without_proof + b",p=" + base64.b64encode(proof)
 
+    def _refuse(self, reason: bytes) -> None:
+        self._reason = reason
+        self.complaint = f"it said {_shown(reason)}"
+
     def _verify(self, challenge: bytes) -> bytes | None:
         assert self._signature is not None
         said = _attributes(challenge)
         if b"e" in said:
-            self.complaint = f"it said {_shown(said[b'e'])}"
+            self._refuse(said[b"e"])
             return None
         if self._is_proven or not hmac.compare_digest(said.get(b"v", b""), base64.b64encode(self._signature)):
             self.complaint = "its signature is wrong: it does not know the password, and may be somebody else"
@@ -223,6 +254,20 @@ class ScramSha256(Mechanism):
             return None
         self._is_proven = True
         return b""
+
+
+class ScramSha256Plus(ScramSha256):
+    """SCRAM-SHA-256-PLUS: the proofs hold for this TLS connection only; whoever passes them on gains nothing by it."""
+
+    name = "SCRAM-SHA-256-PLUS"
+
+    def __init__(self, credentials: Credentials, chance: Chance, binding: Binding) -> None:
+        super().__init__(credentials, chance, binding=binding)
+
+    @property
+    def may_do_without(self) -> bool:
+        """The peer knows this binding not; without any it is as it was before there were such (RFC 5802 section 6)."""
+        return self._reason == b"unsupported-channel-binding-type"
 
 
 def _saslname(name: str) -> bytes:
@@ -294,7 +339,8 @@ class XOAuth2(_Bearer):
         self.initial = f"user={credentials.username}\x01auth=Bearer {self._token}\x01\x01".encode()
 
 
-NAMES = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
+_PLUS = ScramSha256Plus.name
+NAMES = (_PLUS, "SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
 """What we can do with a password, strongest first: what does not show it before what does, TLS or not, because TLS
 without a believed certificate hides it from listeners only."""
 TOKEN_NAMES = ("OAUTHBEARER", "XOAUTH2")
@@ -309,6 +355,7 @@ def choose(
     chance: Chance | None = None,
     host: str = "",
     port: int = 0,
+    binding: Binding | None = None,
     without: Collection[str] = (),
 ) -> Mechanism | None:
     """The strongest mechanism that both sides know and that does not show the password to a listener; None for none.
@@ -320,14 +367,17 @@ def choose(
         chance: for SCRAM's nonce; without it there is no SCRAM.
         host: the peer's name as the user knows it, for OAUTHBEARER; "" to leave it out.
         port: its port, likewise; 0 to leave it out.
+        binding: what only this connection has; without it there is no SCRAM-SHA-256-PLUS.
         without: names that are out of the question.
 
     Raises:
         LocalProtocolError: the credentials cannot be said in any mechanism that the peer offers.
     """
-    known = {name.upper() for name in offered} - set(without)
+    all_offered = {name.upper() for name in offered}
+    known = all_offered - set(without)
     if credentials.mechanisms:
         known &= set(credentials.mechanisms)
+    may_bind = encrypted and binding is not None and (not credentials.mechanisms or _PLUS in credentials.mechanisms)
     makers: dict[str, Callable[[], Mechanism]] = {
         "CRAM-MD5": lambda: CramMd5(credentials),
         "PLAIN": lambda: Plain(credentials),
@@ -336,7 +386,10 @@ def choose(
         "XOAUTH2": lambda: XOAuth2(credentials),
     }
     if chance is not None:
-        makers["SCRAM-SHA-256"] = lambda: ScramSha256(credentials, chance)
+        could_bind = may_bind and _PLUS not in all_offered
+        makers["SCRAM-SHA-256"] = lambda: ScramSha256(credentials, chance, could_bind=could_bind)
+        if may_bind and binding is not None:
+            makers[_PLUS] = lambda: ScramSha256Plus(credentials, chance, binding)
     trouble: LocalProtocolError | None = None
     for name in NAMES if credentials.token is None else TOKEN_NAMES:
         if name not in known or name not in makers:

@@ -115,6 +115,7 @@ class ScriptedPeer:
         tls: ServerContext | None = None,
         implicit_tls: bool = False,
         users: Mapping[str, str] | None = None,
+        bindings: Mapping[str, bytes] | None = None,
         seed: int = 0,
         on_taken: Callable[[Taken], None] | None = None,
     ) -> None:
@@ -127,6 +128,7 @@ class ScriptedPeer:
             tls: offer STARTTLS with this context.
             implicit_tls: speak TLS from the first octet instead.
             users: user name → password, or token; for every mechanism of `mailpipe.testing.sasl` that is offered.
+            bindings: "tls-server-end-point" → its octets, for SCRAM-SHA-256-PLUS; None where that is not offered.
             seed: of the chance that faults with `chance` are drawn from.
             on_taken: told each transaction before the client is, in the session's thread; `taken` then stays empty.
         """
@@ -137,6 +139,7 @@ class ScriptedPeer:
         self.faults = list(faults)
         self.extensions = extensions + (("STARTTLS",) if tls is not None and not implicit_tls else ())
         self._dialect, self._tls, self._implicit_tls, self._users = dialect, tls, implicit_tls, users or {}
+        self._bindings = bindings
         self._chance, self._on_taken = random.Random(seed), on_taken
         self._seen: dict[tuple[str, int], int] = {}
         self._fired: dict[int, int] = {}
@@ -278,7 +281,7 @@ class ScriptedPeer:
                 self._send(session, "500 5.5.1 unknown command")
 
     def _auth(self, session: _Session, command: Auth, text: str) -> None:
-        steps = exchange(command.mechanism, command.initial, self._users)
+        steps = exchange(command.mechanism, command.initial, self._users, self._bindings)
         if steps is None:
             self._answer(session, "AUTH", text, "504 5.5.4 no such mechanism here")
             return

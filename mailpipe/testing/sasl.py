@@ -20,14 +20,19 @@ SALT, ITERATIONS, NONCE = b"salt of the peer", 4096, b"nonce-of-the-peer"
 STAMP = b"<1896.697170952@peer.test>"
 
 
-def exchange(mechanism: str, initial: bytes | None, users: Mapping[str, str]) -> Exchange | None:
+def exchange(
+    mechanism: str, initial: bytes | None, users: Mapping[str, str], bindings: Mapping[str, bytes] | None = None
+) -> Exchange | None:
     """The exchange of a mechanism, None for one that is not known.
 
     Args:
         mechanism: its name, in capitals.
         initial: the initial response, None where the client sent none.
         users: user name → password or token.
+        bindings: name → what the connection is known by, for SCRAM-SHA-256-PLUS; None where that is not offered.
     """
+    if mechanism.startswith("SCRAM"):
+        return _scram_sha_256(initial, users, mechanism.endswith("-PLUS"), bindings)
     make = _MAKERS.get(mechanism)
     return None if make is None else make(initial, users)
 
@@ -51,13 +56,23 @@ def _cram_md5(initial: bytes | None, users: Mapping[str, str]) -> Exchange:
     return name in users and hmac.new(users[name].encode(), STAMP, hashlib.md5).hexdigest() == digest
 
 
-def _scram_sha_256(initial: bytes | None, users: Mapping[str, str]) -> Exchange:
+def _scram_sha_256(
+    initial: bytes | None, users: Mapping[str, str], is_plus: bool, bindings: Mapping[str, bytes] | None
+) -> Exchange:
     """RFC 5802 section 3 from the side that keeps StoredKey and ServerKey only."""
     if initial is None:
         initial = yield b""
-    if not initial.startswith(b"n,,n="):
+    flag, _, bare = initial.partition(b",,")
+    kind, _, wanted = flag.partition(b"=")
+    bound = (bindings or {}).get(wanted.decode()) if kind == b"p" else b""
+    if is_plus and kind == b"p" and bound is None:
+        yield b"e=unsupported-channel-binding-type"
         return False
-    bare = initial[3:]
+    # "y" to a server that does bind: somebody in the middle has struck its offer out (RFC 5802 section 6)
+    if (kind == b"p") is not is_plus or kind not in (b"p", b"y", b"n") or (kind == b"y" and bindings is not None):
+        return False
+    if not bare.startswith(b"n="):
+        return False
     name, _, nonce = bare[2:].partition(b",r=")
     user = name.decode().replace("=2C", ",").replace("=3D", "=")
     salted = hashlib.pbkdf2_hmac("sha256", users.get(user, "").encode(), SALT, ITERATIONS)
@@ -66,7 +81,8 @@ def _scram_sha_256(initial: bytes | None, users: Mapping[str, str]) -> Exchange:
     first = b"r=%b,s=%b,i=%d" % (nonce + NONCE, base64.b64encode(SALT), ITERATIONS)
     final = yield first
     without_proof, _, proof = final.rpartition(b",p=")
-    if without_proof != b"c=biws,r=" + nonce + NONCE or user not in users:
+    header = base64.b64encode(flag + b",," + (bound or b""))
+    if without_proof != b"c=" + header + b",r=" + nonce + NONCE or user not in users:
         return False
     auth_message = b",".join((bare, first, without_proof))
     signature = int.from_bytes(hmac.digest(stored_key, auth_message, "sha256"))
@@ -102,7 +118,6 @@ _MAKERS: dict[str, Callable[[bytes | None, Mapping[str, str]], Exchange]] = {
     "PLAIN": _plain,
     "LOGIN": _login,
     "CRAM-MD5": _cram_md5,
-    "SCRAM-SHA-256": _scram_sha_256,
     "OAUTHBEARER": _oauthbearer,
     "XOAUTH2": _xoauth2,
 }

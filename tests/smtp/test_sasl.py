@@ -150,6 +150,7 @@ def test_a_name_that_would_end_the_field_is_refused_with_a_token():
         OAuthBearer(Credentials("ann\x01auth=Bearer other", token="t"))
 
 
+BINDING = ("tls-server-end-point", b"digest of the certificate")
 ALL = ("LOGIN", "plain", "XOAUTH2", "CRAM-MD5", "OAUTHBEARER", "scram-sha-256", "GSSAPI")
 
 
@@ -162,9 +163,10 @@ def names(offered, credentials, **means):
 
 
 def test_the_strongest_comes_first():
-    assert names(ALL, ANN, encrypted=True, chance=chance) == NAMES
+    assert names((*ALL, "SCRAM-SHA-256-PLUS"), ANN, encrypted=True, chance=chance, binding=BINDING) == NAMES
+    assert names((*ALL, "SCRAM-SHA-256-PLUS"), ANN, encrypted=True, chance=chance) == NAMES[1:]
     assert names(ALL, Credentials("ann", token="t"), encrypted=True) == TOKEN_NAMES
-    assert names(ALL, ANN, encrypted=True) == NAMES[1:]
+    assert names(ALL, ANN, encrypted=True) == NAMES[2:]
     assert names(("GSSAPI",), ANN, encrypted=True, chance=chance) == ()
 
 
@@ -176,7 +178,7 @@ def test_only_the_mechanisms_that_the_user_names_are_used():
 def test_in_clear_only_what_shows_nothing_unless_told_to():
     assert names(ALL, ANN, encrypted=False, chance=chance) == ("SCRAM-SHA-256", "CRAM-MD5")
     assert names(ALL, Credentials("ann", token="t"), encrypted=False) == ()
-    assert names(ALL, Credentials("ann", "secret", in_clear=True), encrypted=False, chance=chance) == NAMES
+    assert names(ALL, Credentials("ann", "secret", in_clear=True), encrypted=False, chance=chance) == NAMES[1:]
     assert names(ALL, Credentials("ann", in_clear=True, token="t"), encrypted=False) == TOKEN_NAMES
 
 
@@ -193,9 +195,9 @@ def test_credentials_are_not_shown():
     assert "secret" not in repr(ANN) and TOKEN not in repr(Credentials("ann", token=TOKEN))
 
 
-def played(mechanism, initial, respond, users):
+def played(mechanism, initial, respond, users, bindings=None):
     """Play a mechanism against the server's side; whether the server is content."""
-    steps = exchange(mechanism, initial, users)
+    steps = exchange(mechanism, initial, users, bindings)
     try:
         challenge = next(steps)
         while (answer := respond(challenge)) is not None:
@@ -209,8 +211,10 @@ def played(mechanism, initial, respond, users):
 @given(st.sampled_from(NAMES), st.text("aä,= €", min_size=1), st.text("bß= \U0001fae0", min_size=1), st.booleans())
 def test_every_mechanism_convinces_a_server_that_knows_the_password_and_no_other(name, user, password, early):
     def play(users):
-        mechanism = choose([name], Credentials(user, password), encrypted=True, chance=chance)
-        good = played(name, mechanism.initial if early else None, mechanism.respond, users)
+        binding = BINDING if name.endswith("-PLUS") else None
+        mechanism = choose([name], Credentials(user, password), encrypted=True, chance=chance, binding=binding)
+        known = None if binding is None else dict([binding])
+        good = played(name, mechanism.initial if early else None, mechanism.respond, users, known)
         return good and mechanism.is_proven
 
     prepared = {saslprep(user): saslprep(password)} if name.startswith("SCRAM") else {user: password}
@@ -226,3 +230,39 @@ def test_every_mechanism_for_tokens_convinces_a_server_that_knows_the_token_and_
         mechanism = choose([name], Credentials("ann@x.test", token="token-of-ann"), encrypted=True, host="mx.test", port=25)
         assert played(name, mechanism.initial if early else None, mechanism.respond, users) is good
         assert ("invalid_token" in mechanism.complaint) is not good
+
+
+PLUS = "SCRAM-SHA-256-PLUS"
+
+
+def bound(offered, bindings, binding=BINDING, mechanisms=()):
+    """What a server that knows these bindings makes of us; whether we may go on without."""
+    credentials = Credentials("ann", "secret", mechanisms=mechanisms)
+    mechanism = choose(offered, credentials, encrypted=True, chance=chance, binding=binding)
+    good = played(mechanism.name, mechanism.initial, mechanism.respond, {"ann": "secret"}, bindings)
+    return mechanism.name, bool(good and mechanism.is_proven), mechanism.may_do_without
+
+
+def test_proofs_hold_for_one_connection_only():
+    both, here = (PLUS, "SCRAM-SHA-256"), dict([BINDING])
+    assert bound(both, here) == (PLUS, True, False)
+    # somebody in the middle, with a certificate of his own, who passes everything on
+    assert bound(both, {BINDING[0]: b"of another certificate"}) == (PLUS, False, False)
+    # the same, who strikes the offer out
+    assert bound(("SCRAM-SHA-256",), here) == ("SCRAM-SHA-256", False, False)
+
+
+def test_a_server_without_bindings_is_what_it_was():
+    assert bound(("SCRAM-SHA-256",), None) == ("SCRAM-SHA-256", True, False)
+    assert bound(("SCRAM-SHA-256",), None, binding=None) == ("SCRAM-SHA-256", True, False)
+    # whoever does not want to bind says so, and not that the server does not offer it
+    assert bound((PLUS, "SCRAM-SHA-256"), dict([BINDING]), mechanisms=("SCRAM-SHA-256",)) == ("SCRAM-SHA-256", True, False)
+
+
+def test_a_binding_that_the_server_does_not_know_may_be_done_without():
+    assert bound((PLUS, "SCRAM-SHA-256"), {"tls-exporter": b"x"}) == (PLUS, False, True)
+
+
+def test_in_clear_there_is_nothing_to_bind_to():
+    mechanism = choose((PLUS, "SCRAM-SHA-256"), ANN, encrypted=False, chance=chance, binding=BINDING)
+    assert mechanism.name == "SCRAM-SHA-256" and mechanism.initial.startswith(b"n,,")

@@ -113,11 +113,12 @@ USER, SECRET = "ann@example.org", "correct-horse-battery"
 def exchanged(name, early, good):
     """The whole session of an authentication, as both sides would have it."""
     credentials = Credentials(USER, token=SECRET) if name in TOKEN_NAMES else Credentials(USER, SECRET)
-    mechanism = choose([name], credentials, encrypted=True, chance=lambda count: b"x" * count)
+    binding = ("tls-server-end-point", b"digest")
+    mechanism = choose([name], credentials, encrypted=True, chance=lambda count: b"x" * count, binding=binding)
     initial = mechanism.initial if early else None
     said = b"" if initial is None else b" " + base64.b64encode(initial)
     session = [("<", b"220 hi\r\n"), (">", f"auth {name}".encode() + said + b"\r\n")]
-    steps = exchange(name, initial, {USER: SECRET if good else "other"})
+    steps = exchange(name, initial, {USER: SECRET if good else "other"}, dict([binding]) if name.endswith("PLUS") else None)
     try:
         challenge = next(steps)
         while True:
