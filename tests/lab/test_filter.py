@@ -40,7 +40,10 @@ mailslow unix - n n - 2 pipe
   argv={home}/filter/mailpipe filter {home}/filter/${domain}/p.toml --time-limit 2 --sendmail -f ${sender} -- ${recipient}
 mailsmtp unix - n n - 2 pipe
   flags=q user=nobody null_sender=
-  argv={home}/filter/mailpipe filter {home}/filter/${domain}/p.toml -f ${sender} -- ${recipient}
+  argv={home}/filter/mailpipe filter {home}/filter/${domain}/p.toml
+  --client-address ${client_address} --client-name ${client_hostname} --client-port ${client_port}
+  --client-protocol ${client_protocol} --client-helo ${client_helo} --client-ident ${queue_id}
+  --original-recipient ${original_recipient} -f ${sender} -- ${recipient}
 mailscript unix - n n - 2 pipe
   flags=q user=nobody null_sender=
   argv={home}/filter/script {home}/filter/${domain}/p.toml ${sender} ${recipient}
@@ -149,6 +152,7 @@ def relay(make_postfix, until, unused_ports):
     for name, port in ports.items():
         services = services.replace("{" + name + "}", str(port))
     services += f"127.0.0.1:{ports['back']} inet n - n - - smtpd\n  -o content_filter=\n"
+    services += "  -o smtpd_authorized_xforward_hosts=127.0.0.0/8\n"
 
     def prepare(home: Path) -> None:
         folder = home / "filter"
@@ -222,6 +226,18 @@ def test_what_is_accepted_arrives_as_without_the_filter(relay, door):
             assert mailpipe.parse(arrived).octets == mailpipe.parse(expected).octets
             continue
         assert without_trace(arrived) == without_trace(expected), name
+
+
+def test_the_log_goes_on_saying_where_a_message_came_from(relay):
+    sink = f'use = "smtp"\nhost = "127.0.0.1"\nport = {relay.ports["back"]}\nforward_client = "xforward"'
+    relay.pipeline("origin.example", sink=sink)
+    relay.send(MESSAGE, "x@origin.example", door="by_smtp")
+    relay.copy("x@origin.example")
+    relayed = [line for line in relay.server.log.splitlines() if "orig_client=" in line]
+    passed = re.compile(r": ([0-9A-F]+): to=<x@origin\.example>.*relay=mailsmtp")
+    first = relay.until(lambda: passed.search(relay.server.log), "a line about the filter")
+    assert len(relayed) == 1 and f"orig_queue_id={first[1]}, orig_client=" in relayed[0]
+    assert relayed[0].endswith("[127.0.0.1]")
 
 
 def test_a_message_without_a_final_line_end_is_given_one_by_the_server(relay):
