@@ -25,7 +25,7 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, RecipientReceipt
 from mailpipe.smtp.attribute import client_attributes, in_commands
 from mailpipe.smtp.command import Xforward
-from mailpipe.smtp.demand import in_fields
+from mailpipe.smtp.demand import REQUIRETLS_NEEDED, in_fields
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
@@ -33,6 +33,7 @@ from mailpipe.smtp.opening import Opening
 from mailpipe.status import EnhancedStatus
 from mailpipe.writer import WritePolicy, write
 
+NOT_SENT = "not sent to "
 MAX_DIAGNOSTIC = 1000
 """LIMIT: characters of one recipient's diagnostic."""
 _TRIES = 5
@@ -211,11 +212,16 @@ class Handover:
                 entries[place] = _entry(answer, result, peer, stands_in=stands_in, offers=offers)
                 if answer.is_accepted and not reference:
                     reference = str(answer.reply)
-            pending = [place for place in pending if entries[place].fate is Fate.DEFERRED]
+            pending = [place for place in pending if entries[place].fate is Fate.DEFERRED or _lacks_tls(entries[place])]
             if not pending or sessions == most_sessions:
                 break
         if failure is None and len(entries) < len(paths):
             failure = TransientFailure("no server is left to ask; it is tried again later", EnhancedStatus(4, 4, 4))
+        if failure is not None:  # who cannot be asked now may offer what those who were asked do not
+            for place, entry in entries.items():
+                if _lacks_tls(entry):
+                    status = replace(entry.status, status_class=4)
+                    entries[place] = replace(entry, fate=Fate.DEFERRED, status=status)
         receipts = tuple(
             entries[place] if place in entries else deferred(path, failure) for place, path in enumerate(paths)
         )
@@ -297,6 +303,11 @@ def _policy(extensions: Extensions, mail: Mail) -> WritePolicy:
     return WritePolicy(b"\r\n", "7bit" if must_be_ascii else "8bit", extensions.smtputf8)
 
 
+def _lacks_tls(entry: RecipientReceipt) -> bool:
+    """Whether a server was passed over because it does not do what REQUIRETLS asks (RFC 8689 section 4.2)."""
+    return entry.fate is Fate.FAILED and entry.status == REQUIRETLS_NEEDED and entry.diagnostic.startswith(NOT_SENT)
+
+
 def _of_error(path: ForwardPath, error: ComposeError, fate: Fate) -> RecipientReceipt:
     status = error.status if fate is Fate.FAILED else replace(error.status, status_class=4)
     return RecipientReceipt(path, fate, status, str(error)[:MAX_DIAGNOSTIC])
@@ -324,13 +335,13 @@ def _entry(
     status = reply.enhanced_status
     if answer.is_accepted:
         fate = Fate.DELIVERED
-    elif answer.is_permanent and (answer.command or not stands_in):
+    elif answer.is_permanent and (answer.command or not stands_in or status == REQUIRETLS_NEEDED):
         fate = Fate.FAILED
     else:
         fate = Fate.DEFERRED
         status = replace(status, status_class=4)
     if not answer.command:
-        return RecipientReceipt(answer.path, fate, status, f"not sent to {peer}: {reply.text}"[:MAX_DIAGNOSTIC])
+        return RecipientReceipt(answer.path, fate, status, f"{NOT_SENT}{peer}: {reply.text}"[:MAX_DIAGNOSTIC])
     words = f"{peer} said: {reply} (in reply to {answer.command})"
     handover = "reporting" if offers is not None and answer.is_accepted and _reports(answer, result, offers) else ""
     return RecipientReceipt(answer.path, fate, status, words[:MAX_DIAGNOSTIC], handover)

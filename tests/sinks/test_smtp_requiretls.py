@@ -97,6 +97,27 @@ def test_it_goes_to_the_certificate_that_the_dns_announces(place, authority):
     assert ("REQUIRETLS", None) in peer.taken[0].parameters
 
 
+def two_exchangers(place, authority, *offers):
+    for number, offered in enumerate(offers, 1):
+        place.peer(tls=direct.certified(authority, f"mx{number}.one.test")[0], extensions=offered)
+    place.domain("one.test", (10, "mx1.one.test", "127.0.0.1"), (20, "mx2.one.test", "127.0.0.2"), signed=True)
+
+
+@pytest.mark.parametrize(("second", "expected"), [(OFFERS, (DELIVERED, "2.0.0")), ((), (FAILED, "5.7.30"))])
+def test_the_next_exchanger_may_do_what_the_first_does_not(place, authority, ca_file, second, expected):
+    two_exchangers(place, authority, (), second)
+    sink = place.sink(tls_ca_file=ca_file, dns_validates=True)
+    assert fates(sink, guarded("a@one.test")) == [expected]
+    assert len(place.peers[1].taken) == (second == OFFERS) and not place.peers[0].taken
+
+
+@pytest.mark.parametrize("down", [0, 1])
+def test_an_exchanger_that_cannot_be_asked_now_may_be_the_one(place, authority, ca_file, down):
+    two_exchangers(place, authority, (), ())
+    place.peers[down].stop()
+    assert fates(place.sink(tls_ca_file=ca_file, dns_validates=True), guarded("a@one.test")) == [(DEFERRED, "4.7.30")]
+
+
 # -- a smarthost ----------------------------------------------------------------------------------------------------
 
 
