@@ -28,7 +28,7 @@ from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, ReplyReceived, TransactionEnded, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode
-from mailpipe.smtp.pipeline_batches import in_batches
+from mailpipe.smtp.pipeline_batches import domains_of, exceeds, in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 
@@ -68,6 +68,7 @@ class AsyncSmtpConnection:
         """
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
         self.transaction_count = 0
+        self._domains: set[str] = set()
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file, self._context = tls_verify, tls_ca_file, tls_context
         self._transcript = transcript
@@ -94,6 +95,10 @@ class AsyncSmtpConnection:
         """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
         most = self.extensions.mail_max
         return most is not None and self.transaction_count >= most
+
+    def takes(self, envelope: Envelope) -> bool:
+        """Whether the session may carry one more transaction, to these recipients (RFC 9422)."""
+        return not exceeds(self.extensions, self.transaction_count, self._domains, envelope)
 
     @property
     def extensions(self) -> Extensions:
@@ -125,7 +130,7 @@ class AsyncSmtpConnection:
             link = await Link.connect(self.endpoint, self.timeouts, plan.dialect, self._transcript)
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
-        self._link, self.transaction_count = link, 0
+        self._link, self.transaction_count, self._domains = link, 0, set()
         self.last_peer = peer_name(self.endpoint, link.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
@@ -169,6 +174,12 @@ class AsyncSmtpConnection:
         except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
 
+    def note_begun(self, envelope: Envelope) -> None:
+        """One more transaction of this session."""
+        self.transaction_count += 1
+        if self.extensions.rcpt_domain_max is not None:
+            self._domains |= domains_of(envelope)
+
     def _is_proven(self) -> bool:
         return self._context is not None and is_proof(self._context)
 
@@ -189,6 +200,9 @@ class AsyncSmtpConnection:
             LocalProtocolError: the message holds a bare CR or LF.
         """
         await self.open()
+        if not self.takes(envelope):
+            await self.quit()
+            await self.open()
         used = self.transaction_count > 0
         result = await self._transact(envelope, octets, chunking)
         # Nothing is lost or repeated by trying again: the peer has not even taken the reverse-path.
@@ -241,7 +255,7 @@ class AsyncSmtpConnection:
     async def _transact(self, envelope: Envelope, octets: bytes, chunking: bool) -> TransactionResult:
         link, peer = self.session(), self.last_peer
         link.core.begin(envelope, octets, chunking=chunking)
-        self.transaction_count += 1
+        self.note_begun(envelope)
         try:
             link.pump()
             while not isinstance(event := await link.next_event(), TransactionEnded):

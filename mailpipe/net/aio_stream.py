@@ -42,6 +42,18 @@ class Connection(Protocol):
         """It may carry no more."""
         ...
 
+    def takes(self, envelope: Envelope) -> bool:
+        """It may carry one more, to these."""
+        ...
+
+    def note_begun(self, envelope: Envelope) -> None:
+        """It carries one more."""
+        ...
+
+    async def quit(self) -> None:
+        """End it."""
+        ...
+
     async def open(self) -> Extensions:
         """Have a session."""
         ...
@@ -83,6 +95,9 @@ async def in_flight(
             if not connection.is_open or not flight:
                 try:
                     await connection.open()
+                    if waiting and not flight and not connection.takes(waiting[0].pair[0]):
+                        await connection.quit()
+                        await connection.open()
                 except TransientFailure as error:
                     for one in waiting:
                         yield never_tried(one.pair[0], error)
@@ -92,7 +107,7 @@ async def in_flight(
             failure = failure or _fill(connection, link, source, waiting, flight, chunking)
             link.pump()
             if flight:
-                if not link.events and connection.is_used_up:
+                if not link.events and (connection.is_used_up or waiting):
                     await link.wait()
                 elif not link.events:
                     await source.until(link)
@@ -128,13 +143,16 @@ def _fill(
             if pair is None:
                 return None
             one = _Flying(pair, True)
+        if flight and not connection.takes(one.pair[0]):
+            waiting.appendleft(one)
+            return None
         # Once more only where the connection was in use before: a fresh one that dies would die again.
         one.may_repeat = one.may_repeat and connection.transaction_count > 0
         try:
             core.begin(*one.pair, chunking=chunking)
         except LocalProtocolError as error:
             return error
-        connection.transaction_count += 1
+        connection.note_begun(one.pair[0])
         flight.append(one)
     return None
 

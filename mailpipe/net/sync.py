@@ -34,7 +34,7 @@ from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, Event, ReplyReceived, TransactionEnded, TransactionResult, Wait
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode
-from mailpipe.smtp.pipeline_batches import in_batches
+from mailpipe.smtp.pipeline_batches import domains_of, exceeds, in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
@@ -81,6 +81,7 @@ class SmtpConnection:
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
         self.window, self.chunking = window, chunking
         self.transaction_count = 0
+        self._domains: set[str] = set()
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file = tls_verify, tls_ca_file
         self._transcript = transcript
@@ -115,6 +116,10 @@ class SmtpConnection:
         """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
         most = self.extensions.mail_max
         return most is not None and self.transaction_count >= most
+
+    def takes(self, envelope: Envelope) -> bool:
+        """Whether the session may carry one more transaction, to these recipients (RFC 9422)."""
+        return not exceeds(self.extensions, self.transaction_count, self._domains, envelope)
 
     @property
     def extensions(self) -> Extensions:
@@ -160,7 +165,7 @@ class SmtpConnection:
             self._stream = stream = Stream.connect(self.endpoint, self.timeouts.connect)
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
-        self.transaction_count = 0
+        self.transaction_count, self._domains = 0, set()
         self.last_peer = peer_name(self.endpoint, stream.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
@@ -210,6 +215,12 @@ class SmtpConnection:
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
         if self._transcript is not None:
             self._transcript.note("TLS begins")
+
+    def note_begun(self, envelope: Envelope) -> None:
+        """One more transaction of this session."""
+        self.transaction_count += 1
+        if self.extensions.rcpt_domain_max is not None:
+            self._domains |= domains_of(envelope)
 
     def _is_proven(self) -> bool:
         return self._context is not None and is_proof(self._context)
@@ -277,8 +288,11 @@ class SmtpConnection:
     def _transact(self, envelope: Envelope, octets: bytes) -> tuple[Flying, TransactionResult]:
         """One transaction among those in flight; with the lock held, once."""
         self.open()
-        while self._flying and (self.is_used_up or not self._protocol.may_begin):
-            self._has_room.wait()
+        while not self.takes(envelope) or (self._flying and not self._protocol.may_begin):
+            if self._flying:
+                self._has_room.wait()
+            else:
+                self.quit()
             self.open()
         one = Flying(self.last_peer, self.transaction_count > 0, threading.Condition(self._lock))
         try:
@@ -287,7 +301,7 @@ class SmtpConnection:
             one.is_over = True
             return one, never_tried(envelope, lost)
         self._protocol.begin(envelope, octets, chunking=self.chunking)
-        self.transaction_count += 1
+        self.note_begun(envelope)
         self._flying.append(one)
         try:
             while (result := one.result) is None:

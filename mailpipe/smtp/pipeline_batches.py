@@ -7,10 +7,11 @@
 Never here: sockets, waiting, what the message holds.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from mailpipe.smtp.envelope import Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
+from mailpipe.smtp.extension import Extensions
 
 
 def in_batches(
@@ -23,7 +24,8 @@ def in_batches(
     Args:
         envelope: from whom, to whom.
         limit: recipients of one transaction at most.
-        most_domains: domains among them at most, None for any number (RFC 9422 section 4.3).
+        most_domains: domains among them at most, None for any number (RFC 9422 section 4.3). It holds for a whole
+            session: whoever plays this begins another one where `exceeds` says so.
 
     Returns:
         The answers of all transactions, in the order of the envelope.
@@ -40,6 +42,28 @@ def in_batches(
         pending = again + rest
     whole = tuple(answers.get(place) or RecipientAnswer(path, None) for place, path in enumerate(paths))
     return TransactionResult(envelope, whole, result.lost, result.mail_reply)
+
+
+def domains_of(envelope: Envelope) -> frozenset[str]:
+    """The recipients' domains."""
+    return frozenset(path.address.rpartition("@")[2].lower() for path in envelope.forward_paths)
+
+
+def exceeds(extensions: Extensions, transactions: int, domains: Collection[str], envelope: Envelope) -> bool:
+    """Whether a session has carried too much to carry one more transaction (RFC 9422 sections 4.1 and 4.3).
+
+    Args:
+        extensions: what the peer offers.
+        transactions: how many there were; a session without any may always carry one.
+        domains: of their recipients.
+        envelope: of the next.
+    """
+    if transactions == 0:
+        return False
+    if extensions.mail_max is not None and transactions >= extensions.mail_max:
+        return True
+    most = extensions.rcpt_domain_max
+    return most is not None and len(domains_of(envelope).union(domains)) > most
 
 
 def _batch(

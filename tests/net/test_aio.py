@@ -137,7 +137,23 @@ def test_a_transaction_names_no_more_domains_and_a_session_has_no_more_transacti
         assert [taken.forward_paths for taken in peer.taken] == [
             ("a@one.test", "c@One.test"), ("b@two.test", "e@two.test"), ("d@three.test",)
         ]  # fmt: skip
-        assert [taken.session for taken in peer.taken] == [1, 1, 2]
+        assert [taken.session for taken in peer.taken] == [1, 2, 3]
+    with ScriptedPeer(extensions=("LIMITS RCPTDOMAINMAX=2 MAILMAX=2", "PIPELINING")) as peer:
+        result = block(peer) if front is SmtpConnection else asyncio.run(run(peer))
+        assert len(result.accepted) == 5
+        assert [(taken.session, taken.forward_paths) for taken in peer.taken] == [
+            (1, ("a@one.test", "b@two.test", "c@One.test", "e@two.test")), (2, ("d@three.test",))
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+def test_a_stream_goes_on_over_another_session_where_one_has_named_enough_domains(is_slow):
+    mails = [(Envelope.of(f"s{number}@x.test", f"b@d{number // 2}.test"), MESSAGE) for number in range(8)]
+    with ScriptedPeer(extensions=(*CHUNKING, "LIMITS RCPTDOMAINMAX=1")) as peer:
+        results = streamed(peer, slowly(mails) if is_slow else mails, window=4, chunking=True)
+        assert [result.accepted != () for result in results] == [True] * 8
+        assert [taken.session for taken in peer.taken] == [1, 1, 2, 2, 3, 3, 4, 4]
+        assert all(session[-1] == "QUIT" for session in peer.sessions)
 
 
 @pytest.mark.parametrize("source", [pairs, lambda count: slowly(pairs(count))])
