@@ -44,7 +44,7 @@ def command(
     _, settings = load(pipeline, overrides)
     options: Any = None if settings.sink is None else settings.sink.options
     place: Path | None = getattr(options, "state_directory", None)
-    if place is None or not getattr(options, "direct", False):
+    if place is None or not options.keeps_state:
         words = "that is for smtp with direct = true, and state_directory = … or a [queue] with a directory"
         raise ConfigError(f"{pipeline}: its sink keeps no counts; {words}")
 

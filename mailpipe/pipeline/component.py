@@ -54,6 +54,14 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the component remembers something beyond its life, in an option `state_directory` of its own.
+
+        Where that names nothing, the pipeline gives it the folder "state" in the directory of the queue.
+        """
+        return False
+
 
 O = TypeVar("O", bound=Options)  # noqa: E741 - the options of one component
 

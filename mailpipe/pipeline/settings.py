@@ -257,7 +257,7 @@ def parse_settings(text: str, file: Path, registry: Registry, overrides: Sequenc
 
 def _beside_the_queue(use: Use, directory: Path) -> Use:
     """The same component; what it remembers lies beside the queue where its options do not say otherwise."""
-    if getattr(use.options, "state_directory", use) is not None:
+    if not use.options.keeps_state or getattr(use.options, "state_directory", None) is not None:
         return use
     return use.model_copy(update={"options": use.options.model_copy(update={"state_directory": directory / "state"})})
 

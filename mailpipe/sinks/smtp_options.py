@@ -213,6 +213,11 @@ class SmtpOptions(HopOptions):
             return self.in_flight or max(DIRECT_IN_FLIGHT, self.mails_per_host)
         return super().mails_in_flight
 
+    @property
+    def keeps_state(self) -> bool:
+        """With direct: what is known and counted of the TLS of others."""
+        return self.direct
+
     def _check_host(self) -> None:
         if not self.direct:
             super()._check_host()

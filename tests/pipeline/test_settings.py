@@ -249,3 +249,38 @@ def test_the_digests_follow_what_decides_about_a_mail_and_nothing_else(registry)
     before = parse_settings(GOOD, Path("/m/p.toml"), registry).digests
     after = parse_settings(GOOD, Path("/m/p.toml"), registry, ["run.workers=8", "source.path=b", "sink.port=26"]).digests
     assert {name for name in before if before[name] != after[name]} == {"sink"}
+
+
+def test_what_a_component_remembers_lies_beside_the_queue_unless_it_says_otherwise(tmp_path):
+    class KeepingOptions(Options):
+        """Options of a sink."""
+
+        state_directory: LocalPath | None = None
+        """Where it remembers."""
+        is_forgetful: bool = False
+        """Whether it does not."""
+
+        @property
+        def keeps_state(self):
+            return not self.is_forgetful
+
+    class Keeping(Sink[KeepingOptions]):
+        """Remembers."""
+
+        name = "keeping"
+        Options = KeepingOptions
+
+        def deliver(self, mail):
+            raise NotImplementedError
+
+    registry = Registry()
+    registry.add_sink(Keeping)
+
+    def place(sink="", more='[queue]\ndirectory = "spool"'):
+        text = f'[sink]\nuse = "keeping"\n{sink}\n{more}\n'
+        return parse_settings(text, tmp_path / "p.toml", registry).sink.options.state_directory
+
+    assert place() == tmp_path / "spool" / "state"
+    assert place('state_directory = "own"') == tmp_path / "own"
+    assert place("is_forgetful = true") is None and place(more="") is None
+    assert place(more='[queue]\ndatabase = "postgresql://x/y"') is None
