@@ -96,7 +96,7 @@ class HopSink(Sink[HopOptions]):
         self._targets = tuple(
             Target(
                 endpoint, plan, options.tls_verify, options.tls_ca_file,
-                forwards_client=options.forward_client == "xforward",
+                forward_client=options.forward_client,
             )
             for endpoint in options.endpoints
         )

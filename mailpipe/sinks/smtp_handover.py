@@ -26,7 +26,7 @@ from mailpipe.pipeline.outcome import Fate, RecipientReceipt
 from mailpipe.smtp.attribute import client_attributes, in_commands
 from mailpipe.smtp.command import Xforward
 from mailpipe.smtp.demand import REQUIRETLS_NEEDED, in_fields
-from mailpipe.smtp.envelope import Envelope, ForwardPath
+from mailpipe.smtp.envelope import Client, Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Opening
@@ -34,6 +34,7 @@ from mailpipe.status import EnhancedStatus
 from mailpipe.writer import WritePolicy, write
 
 NOT_SENT = "not sent to "
+_FOR_LOGS_ONLY = ("IDENT", "SOURCE")  # XFORWARD knows them, XCLIENT does not
 MAX_DIAGNOSTIC = 1000
 """LIMIT: characters of one recipient's diagnostic."""
 _TRIES = 5
@@ -73,7 +74,7 @@ class Target:
         context: a TLS context of its own, None for the one that `verify` and `ca_file` ask for.
         tag: tells ways of using TLS at one server apart, so that they do not share connections.
         watcher: is told how sessions begin.
-        forwards_client: the server is told where each mail came from (XFORWARD).
+        forward_client: how the server is told where each mail came from: "never", "xforward" or "xclient".
     """
 
     endpoint: Endpoint
@@ -83,7 +84,7 @@ class Target:
     context: ssl.SSLContext | None = None
     tag: str = ""
     watcher: TlsWatcher = TlsWatcher()  # noqa: RUF009 - it has no state
-    forwards_client: bool = False
+    forward_client: str = "never"
 
     @property
     def key(self) -> str:
@@ -98,22 +99,34 @@ class _TargetConnection(SmtpConnection):
         super().__init__(
             target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
             transcript=None if trace is None else trace.transcript(),
-            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt; XFORWARD
-            # must not stand between those of another mail.
-            window=1 if target.forwards_client else max(2, window), chunking=window > 1,
+            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt; XFORWARD and
+            # XCLIENT must not stand between those of another mail.
+            window=1 if target.forward_client != "never" else max(2, window), chunking=window > 1,
         )  # fmt: skip
         if target.context is not None:
             self._context = target.context
-        self._watcher, self._forwards_client = target.watcher, target.forwards_client
+        self._watcher, self._forward_client = target.watcher, target.forward_client
 
     def _open(self, plan: Opening) -> Extensions:
         extensions = super()._open(plan)
         self._watcher.opened(encrypted=self._protocol.encrypted)
         return extensions
 
+    def speak_for(self, client: Client | None) -> None:
+        """Have a session in the name of a mail's client, where XCLIENT is wanted; an unknown one has no name at all.
+
+        It is part of the opening, so that no session that has to be made anew is trusted as if it were our own.
+        """
+        if self._forward_client != "xclient":
+            return
+        told = tuple(pair for pair in client_attributes(client or Client()) if pair[0] not in _FOR_LOGS_ONLY)
+        if told != self.opening.xclient:
+            self.quit()
+            self.opening = replace(self.opening, xclient=told)
+
     def _introduce(self, envelope: Envelope) -> None:
         """Say where the next mail came from; the peer forgets it after each transaction, and a refusal is no matter."""
-        if not self._forwards_client or envelope.client is None:
+        if self._forward_client != "xforward" or envelope.client is None:
             return
         for attributes in in_commands(client_attributes(envelope.client), self.extensions.xforward, "XFORWARD"):
             self.command(Xforward(attributes))
@@ -271,6 +284,8 @@ class Handover:
         return result, peer, offers
 
     def _converse(self, connection: SmtpConnection, mail: Mail) -> tuple[TransactionResult, Extensions]:
+        assert isinstance(connection, _TargetConnection)
+        connection.speak_for(mail.envelope.client)
         while True:
             extensions = connection.open()
             policy = _policy(extensions, mail)

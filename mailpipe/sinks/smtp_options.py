@@ -80,9 +80,10 @@ class HopOptions(Options):
     auth_mechanisms: tuple[str, ...] = ()
     """The only mechanisms to authenticate by, such as ["PLAIN"]; by default the strongest that the server offers."""
 
-    forward_client: Literal["never", "xforward"] = "never"
-    """Tell the server where each mail came from, for its log, where that is known (see `mailpipe filter`): by XFORWARD,
-    to a server that lets us (Postfix: smtpd_authorized_xforward_hosts)."""
+    forward_client: Literal["never", "xforward", "xclient"] = "never"
+    """Tell the server where each mail came from (see `mailpipe filter`): by XFORWARD for its log, where it lets us and
+    that is known (Postfix: smtpd_authorized_xforward_hosts); or by XCLIENT for all that it decides, in a session for
+    each client; then it must let us (smtpd_authorized_xclient_hosts)."""
 
     trace: LocalPath | None = None
     """A file to which what goes over the wire is appended, line by line; secrets are masked, content is counted."""

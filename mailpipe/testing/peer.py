@@ -55,6 +55,7 @@ from mailpipe.smtp.command import (
     Rcpt,
     Rset,
     StartTls,
+    Xclient,
     Xforward,
     parse_command,
 )
@@ -250,6 +251,9 @@ class ScriptedPeer:
                 self._answer(session, command.verb, text, usual)
             case Helo() | Noop():
                 self._answer(session, command.verb, text, "250 2.0.0 ok")
+            case Xclient():
+                if self._answer(session, "XCLIENT", text, "220 peer.test ESMTP again"):
+                    session.mail = None
             case Xforward():
                 self._answer(session, "XFORWARD", text, "250 2.0.0 ok")
             case StartTls():

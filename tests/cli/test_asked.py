@@ -73,6 +73,35 @@ def test_where_a_mail_came_from_is_for_servers_that_want_to_know(mailpipe: Run, 
             assert len(server.taken) == 1 and commands(server, "XFORWARD") == []
 
 
+TAKES = "XCLIENT NAME ADDR PORT PROTO HELO LOGIN"
+NOBODY = "XCLIENT NAME=[UNAVAILABLE] ADDR=[UNAVAILABLE] PORT=[UNAVAILABLE] PROTO=[UNAVAILABLE] HELO=[UNAVAILABLE]"
+
+
+def test_a_session_is_held_in_the_name_of_the_client(mailpipe: Run, folder: Path) -> None:
+    message = (folder / "message.eml").read_bytes()
+    with ScriptedPeer(Fault("MAIL", "reply", "451 4.3.2 not now", times=2), extensions=(TAKES,)) as server:
+        path = pipeline(folder, server, 'forward_client = "xclient"')
+        for words in (CLIENT, ()):
+            assert mailpipe("filter", path, *words, "-f", "", "--", "bob@example.net", octets=message).code == 0
+        assert mailpipe("queue", "flush", path).code == 0
+        ours = ORIGIN.replace("XFORWARD", "XCLIENT").partition(" IDENT")[0]
+        assert commands(server, "XCLIENT") == [ours, NOBODY, ours, NOBODY]
+        assert [[line.split()[0] for line in session[:4]] for session in server.sessions] == [
+            ["EHLO", "XCLIENT", "EHLO", "MAIL"]
+        ] * 4
+        assert len(server.taken) == 2
+
+
+@pytest.mark.parametrize("refuses", [True, False])
+def test_no_mail_goes_as_ours_where_xclient_is_not_taken(mailpipe: Run, folder: Path, refuses: bool) -> None:
+    message = (folder / "message.eml").read_bytes()
+    with ScriptedPeer(Fault("XCLIENT", "reply", "550 5.7.0 no"), extensions=(TAKES,) if refuses else ()) as server:
+        path = pipeline(folder, server, 'forward_client = "xclient"')
+        assert mailpipe("filter", path, *CLIENT, "-f", "", "--", "bob@example.net", octets=message).code == 0
+        assert not server.taken and not commands(server, "MAIL")
+        assert "waiting" in mailpipe("queue", "list", path).text
+
+
 @pytest.mark.parametrize("do", ["drop", "reset", "garbage"])
 def test_a_session_that_ends_at_xforward_costs_no_mail(mailpipe: Run, folder: Path, do: str) -> None:
     with ScriptedPeer(Fault("XFORWARD", do), extensions=(LISTS,)) as server:
