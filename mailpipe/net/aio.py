@@ -21,19 +21,19 @@ from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.aio_link import Link
 from mailpipe.net.aio_stream import Pairs, in_flight
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
-from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
+from mailpipe.net.session import Carrier, never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.command import Command, Greeting, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, ReplyReceived, TransactionEnded, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode
-from mailpipe.smtp.pipeline_batches import domains_of, exceeds, in_batches
+from mailpipe.smtp.pipeline_batches import in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 
 
-class AsyncSmtpConnection:
+class AsyncSmtpConnection(Carrier):
     """A connection that is made when it is needed.
 
     Attributes:
@@ -67,8 +67,7 @@ class AsyncSmtpConnection:
             transcript: where to write down what goes over the wire, in clear.
         """
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
-        self.transaction_count = 0
-        self._domains: set[str] = set()
+        self.begin_count()
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file, self._context = tls_verify, tls_ca_file, tls_context
         self._transcript = transcript
@@ -89,16 +88,6 @@ class AsyncSmtpConnection:
     def is_open(self) -> bool:
         """A session stands, as far as is known without asking."""
         return self._link is not None
-
-    @property
-    def is_used_up(self) -> bool:
-        """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
-        most = self.extensions.mail_max
-        return most is not None and self.transaction_count >= most
-
-    def takes(self, envelope: Envelope) -> bool:
-        """Whether the session may carry one more transaction, to these recipients (RFC 9422)."""
-        return not exceeds(self.extensions, self.transaction_count, self._domains, envelope)
 
     @property
     def extensions(self) -> Extensions:
@@ -130,7 +119,8 @@ class AsyncSmtpConnection:
             link = await Link.connect(self.endpoint, self.timeouts, plan.dialect, self._transcript)
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
-        self._link, self.transaction_count, self._domains = link, 0, set()
+        self._link = link
+        self.begin_count()
         self.last_peer = peer_name(self.endpoint, link.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
@@ -173,12 +163,6 @@ class AsyncSmtpConnection:
             raise
         except OSError as error:  # a peer that hangs up in the middle has failed at TLS, too
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
-
-    def note_begun(self, envelope: Envelope) -> None:
-        """One more transaction of this session."""
-        self.transaction_count += 1
-        if self.extensions.rcpt_domain_max is not None:
-            self._domains |= domains_of(envelope)
 
     def _is_proven(self) -> bool:
         return self._context is not None and is_proof(self._context)

@@ -17,9 +17,46 @@ from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Opening, Step, TlsMode, opening
+from mailpipe.smtp.pipeline_batches import domains_of, exceeds
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.sasl import Binding
 from mailpipe.status import EnhancedStatus
+
+
+class Carrier:
+    """What a session has carried so far, against what its peer allows (RFC 9422).
+
+    Attributes:
+        transaction_count: transactions on the present connection.
+    """
+
+    transaction_count: int
+    _domains: set[str]
+
+    def begin_count(self) -> None:
+        """A session begins that has carried nothing."""
+        self.transaction_count, self._domains = 0, set()
+
+    @property
+    def extensions(self) -> Extensions:
+        """What the peer offers; none while there is no session."""
+        raise NotImplementedError
+
+    @property
+    def is_used_up(self) -> bool:
+        """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
+        most = self.extensions.mail_max
+        return most is not None and self.transaction_count >= most
+
+    def takes(self, envelope: Envelope) -> bool:
+        """Whether the session may carry one more transaction, to these recipients (RFC 9422)."""
+        return not exceeds(self.extensions, self.transaction_count, self._domains, envelope)
+
+    def note_begun(self, envelope: Envelope) -> None:
+        """One more transaction of this session."""
+        self.transaction_count += 1
+        if self.extensions.rcpt_domain_max is not None:
+            self._domains |= domains_of(envelope)
 
 
 def plan_for(endpoint: Endpoint, plan: Opening) -> Opening:

@@ -25,7 +25,7 @@ from types import TracebackType
 from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
 from mailpipe.net.flying import Flying, words_of
-from mailpipe.net.session import never_tried, peer_name, plan_for, script, tls_failure
+from mailpipe.net.session import Carrier, never_tried, peer_name, plan_for, script, tls_failure
 from mailpipe.net.stream import Stream
 from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.client import ClientProtocol
@@ -34,13 +34,13 @@ from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, Event, ReplyReceived, TransactionEnded, TransactionResult, Wait
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.opening import Handshake, Opening, TlsMode
-from mailpipe.smtp.pipeline_batches import domains_of, exceeds, in_batches
+from mailpipe.smtp.pipeline_batches import in_batches
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transcript import Transcript
 from mailpipe.status import EnhancedStatus
 
 
-class SmtpConnection:
+class SmtpConnection(Carrier):
     """A connection that is made when it is needed.
 
     Attributes:
@@ -80,8 +80,7 @@ class SmtpConnection:
         """
         self.endpoint, self.opening, self.timeouts = endpoint, opening, timeouts or Timeouts()
         self.window, self.chunking = window, chunking
-        self.transaction_count = 0
-        self._domains: set[str] = set()
+        self.begin_count()
         self.last_peer = str(endpoint)
         self._tls_verify, self._tls_ca_file = tls_verify, tls_ca_file
         self._transcript = transcript
@@ -110,16 +109,6 @@ class SmtpConnection:
     def is_open(self) -> bool:
         """A session stands, as far as is known without asking."""
         return self._stream is not None
-
-    @property
-    def is_used_up(self) -> bool:
-        """The session has carried as many transactions as the peer allows (MAILMAX, RFC 9422 section 4.1)."""
-        most = self.extensions.mail_max
-        return most is not None and self.transaction_count >= most
-
-    def takes(self, envelope: Envelope) -> bool:
-        """Whether the session may carry one more transaction, to these recipients (RFC 9422)."""
-        return not exceeds(self.extensions, self.transaction_count, self._domains, envelope)
 
     @property
     def extensions(self) -> Extensions:
@@ -165,7 +154,7 @@ class SmtpConnection:
             self._stream = stream = Stream.connect(self.endpoint, self.timeouts.connect)
         except (OSError, UnicodeError, LocalProtocolError) as error:
             raise connect_failure(self.endpoint, error) from error
-        self.transaction_count, self._domains = 0, set()
+        self.begin_count()
         self.last_peer = peer_name(self.endpoint, stream.peer)
         if self._transcript is not None:
             self._transcript.connected(self.last_peer)
@@ -215,12 +204,6 @@ class SmtpConnection:
             raise ssl.SSLError(f"the peer did not go through with the handshake ({error})") from error
         if self._transcript is not None:
             self._transcript.note("TLS begins")
-
-    def note_begun(self, envelope: Envelope) -> None:
-        """One more transaction of this session."""
-        self.transaction_count += 1
-        if self.extensions.rcpt_domain_max is not None:
-            self._domains |= domains_of(envelope)
 
     def _is_proven(self) -> bool:
         return self._context is not None and is_proof(self._context)

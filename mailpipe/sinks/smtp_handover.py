@@ -99,8 +99,8 @@ class _TargetConnection(SmtpConnection):
         super().__init__(
             target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
             transcript=None if trace is None else trace.transcript(),
-            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt; XFORWARD and
-            # XCLIENT must not stand between those of another mail.
+            # Without BDAT the next mail's commands go behind the end of data, which leaves no more in doubt; XFORWARD
+            # and XCLIENT must not stand between those of another mail.
             window=1 if target.forward_client != "never" else max(2, window), chunking=window > 1,
         )  # fmt: skip
         if target.context is not None:
