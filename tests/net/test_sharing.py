@@ -323,3 +323,24 @@ def test_tls_connections_are_shared_as_well():
             thread.join(60)
         connection.quit()
         assert results == [True] * 100 and all(taken.encrypted for taken in peer.taken) and len(peer.sessions) == 1
+
+
+@pytest.mark.parametrize(("limit", "sessions"), [("RCPTDOMAINMAX=1", 3), ("MAILMAX=1", 6), ("MAILMAX=3", 2)])
+def test_what_the_peer_allows_a_session_is_kept_by_all_that_share_it(limit, sessions):
+    offered = (*(one for one in EXTENSIONS if not one.startswith("LIMITS")), f"LIMITS {limit}")
+    with ScriptedPeer(extensions=offered) as peer:
+        connection, results = connect(peer), {}
+        start = threading.Barrier(2)
+
+        def send(domains):
+            for number, domain in domains:
+                start.wait(30)  # the next two begin together
+                results[number] = connection.transaction(Envelope.of("ann@example.org", f"bob@{domain}"), message(number))
+
+        pairs = [("a.test", "a.test"), ("b.test", "b.test"), ("c.test", "c.test")]
+        threads = [begin(send, [(2 * turn + place, pair[place]) for turn, pair in enumerate(pairs)]) for place in (0, 1)]
+        for thread in threads:
+            thread.join(60)
+        connection.quit()
+        assert len(results) == 6 and all(result.answers[0].is_accepted for result in results.values())
+        assert len(peer.sessions) == sessions and not peer.violations
