@@ -27,7 +27,10 @@ def look(octets: bytes) -> None:
         assert entity.raw == bytes(entity)
         entity.text, entity.octets, entity.filename, entity.disposition, entity.preamble, entity.epilogue
         for field in entity.header:
-            field.text, field.value, field.defects
+            alone = mailpipe.Field(field.raw)  # read by itself, not with the others
+            assert (field.name, field.text, repr(field.value)) == (alone.name, alone.text, repr(alone.value))
+            field.defects
+        assert entity.header.items() == tuple((field.name, field.text) for field in entity.header)
         if path and not entity.parts and entity.span is not None:
             changed = message.replace(path, compose.text("changed", line_end=b"\n"))
             assert changed.part(path).text == "changed"

@@ -40,6 +40,7 @@ def look_at_everything(message: Message) -> None:
         entity.preamble, entity.epilogue, entity.open().read()
         for field in entity.header:
             field.name, field.body, field.text, field.value, field.defects
+        entity.header.items()
     message.subject, message.from_, message.sender, message.reply_to, message.to, message.cc, message.bcc
     message.date, message.message_id, message.in_reply_to, message.references, message.received
     message.body_text, message.body_html, message.attachments
