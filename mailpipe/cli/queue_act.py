@@ -35,7 +35,8 @@ if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for it
     from mailpipe.queue import Queue, Recipient
     from mailpipe.queue.by_hand import Choice
 
-_OTHERS = "with other recipients, who are still to get it"
+_LEFT = {"remove": "with other recipients, who are still to get it"}
+_NOTHING = "of which no recipient is in a state for that"
 _IN_HAND = "being delivered at this moment: it may arrive all the same"
 _UNTOLD = "nobody is told: only a pipeline file whose [queue] table has reports = true says how"
 
@@ -46,7 +47,7 @@ def hold(
 ) -> int:  # fmt: skip
     """Keep messages from being tried until they are released."""
     filters = Filters.of(states, recipients, older)
-    return _act("hold", "held", words, directory, is_all, filters, as_json=as_json)
+    return _act("hold", "held", words, directory, is_all, filters, as_json=as_json, act=_hold)
 
 
 def release(
@@ -55,7 +56,7 @@ def release(
 ) -> int:  # fmt: skip
     """Let held messages go, and send again what is in doubt: due now."""
     filters = Filters.of(states, recipients, older)
-    return _act("release", "released", words, directory, is_all, filters, as_json=as_json)
+    return _act("release", "released", words, directory, is_all, filters, as_json=as_json, act=_release)
 
 
 def requeue(
@@ -72,8 +73,7 @@ def requeue(
         def is_meant(one: "Recipient") -> bool:
             return only(one) and (not is_all or one.state.value != "in-doubt" or "in-doubt" in filters.states)
 
-        queue.requeue(identifier, only=is_meant)
-        return True
+        return bool(queue.requeue(identifier, only=is_meant))
 
     return _act("requeue", "requeued", words, directory, is_all, filters, as_json=as_json, act=anew)
 
@@ -101,10 +101,8 @@ def bounce(
 
     def end(queue: "Queue", identifier: str, only: "Choice") -> bool:
         if reason is None:
-            queue.bounce(identifier, only=only)
-        else:
-            queue.bounce(identifier, reason=" ".join(reason.split()), only=only)
-        return True
+            return bool(queue.bounce(identifier, only=only))
+        return bool(queue.bounce(identifier, reason=" ".join(reason.split()), only=only))
 
     filters = Filters.of(states, recipients, older)
     return _act("bounce", "bounced", words, directory, is_all, filters, as_json=as_json, act=end, tells=True)
@@ -133,9 +131,17 @@ def settle(
     )
 
 
+def _hold(queue: "Queue", identifier: str, only: "Choice") -> bool:
+    return bool(queue.hold(identifier, only=only))
+
+
+def _release(queue: "Queue", identifier: str, only: "Choice") -> bool:
+    return bool(queue.release(identifier, only=only))
+
+
 def _act(
     verb: str, done: str, words: list[str] | None, directory: Path | None, is_all: bool, filters: Filters, *,
-    as_json: bool, act: "Callable[[Queue, str, Choice], bool] | None" = None, tells: bool = False,
+    act: "Callable[[Queue, str, Choice], bool]", as_json: bool, tells: bool = False,
 ) -> int:  # fmt: skip
     if filters and not is_all:
         raise UsageError("--state, --recipient and --older go with --all")
@@ -146,33 +152,31 @@ def _act(
             raise
         say_empty(f"queue {verb}", {done: []}, as_json=as_json)  # a queue that no run has needed yet
         return EX_OK
-    acted, left, in_hand = [], [], []
+    acted: list[str] = []
+    left: list[str] = []
+    in_hand: list[str] = []
     with queue:
         # All of them must be there before the first is touched.
         entries = filters.choose(queue) if is_all else [queue.show(identifier) for identifier in identifiers]
         for identifier, is_leased in [(entry.id, bool(entry.lease)) for entry in entries]:
             try:
-                if act is None:
-                    getattr(queue, verb)(identifier, only=filters.takes)
-                elif not act(queue, identifier, filters.takes):
-                    left.append(identifier)
-                    continue
+                has_acted = act(queue, identifier, filters.takes)
             except InputError:
                 if not is_all:
                     raise
                 continue  # somebody delivered it meanwhile
-            acted.append(identifier)
-            if is_leased:
+            (acted if has_acted else left).append(identifier)
+            if has_acted and is_leased:
                 in_hand.append(identifier)
         if tells and acted and not queue.reports:
             output.complain(_UNTOLD)
     if left:
-        output.complain(f"left: {output.count_text(len(left), 'message')} {_OTHERS}")
+        output.complain(f"left as they are: {output.count_text(len(left), 'message')} {_LEFT.get(verb, _NOTHING)}")
     if in_hand:
         output.complain(f"{', '.join(in_hand[:5])}{' and others' if len(in_hand) > 5 else ''} {_IN_HAND}")
     if as_json:
         output.print_json(f"queue {verb}", {done: acted})
-    elif is_all:
+    elif is_all or not acted:
         output.complain(f"{done}: {output.count_text(len(acted), 'message')}", prefix="")
     else:
         output.complain(f"{done}: {', '.join(acted)}", prefix="")

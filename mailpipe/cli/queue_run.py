@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from mailpipe.pipeline.settings import Settings
     from mailpipe.queue import DeliveryCounts, Entry, Queue, Recipient
 
-_QUESTIONS = "may have been delivered and waits for your word: `mailpipe queue list --in-doubt`, then `queue settle`"
+_QUESTIONS = "may have been delivered, which waits for your word: `mailpipe queue list --in-doubt`, then `queue settle`"
 
 PipelineThere = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline file whose sink delivers.")]
 

@@ -45,28 +45,34 @@ class ByHand(Telling):
         """Make everything that waits due now; how many messages that changed. Held mail stays held."""
         return self._store.bring_forward(self._clock(), route)
 
-    def hold(self, *identifiers: str, only: Choice = _everybody) -> None:
+    def hold(self, *identifiers: str, only: Choice = _everybody) -> tuple[str, ...]:
         """Keep messages until they are released.
 
         Args:
             identifiers: which messages.
             only: which of their recipients.
 
+        Returns:
+            the ids of those that it changed.
+
         Raises:
             InputError: there is no message of that id.
         """
         waiting, held = RecipientState.WAITING, RecipientState.HELD
-        self._each(
+        return self._each(
             identifiers, only,
             lambda one: replace(one, state=held if one.state is waiting else one.state, next_try=None),
         )  # fmt: skip
 
-    def release(self, *identifiers: str, only: Choice = _everybody) -> None:
+    def release(self, *identifiers: str, only: Choice = _everybody) -> tuple[str, ...]:
         """Make held and in-doubt recipients due now; for the latter this is the word to send again.
 
         Args:
             identifiers: which messages.
             only: which of their recipients.
+
+        Returns:
+            the ids of those that it changed.
 
         Raises:
             InputError: there is no message of that id.
@@ -79,9 +85,9 @@ class ByHand(Telling):
             # no longer in doubt: that it may come twice was decided, and nobody is to ask again
             return replace(one, state=waiting, next_try=now)
 
-        self._each(identifiers, only, released)
+        return self._each(identifiers, only, released)
 
-    def requeue(self, *identifiers: str, only: Choice = _everybody) -> None:
+    def requeue(self, *identifiers: str, only: Choice = _everybody) -> tuple[str, ...]:
         """Begin anew for every recipient that is not delivered, failed and expired ones too; due now.
 
         For those in doubt this is, like `release`, the word to send again.
@@ -90,17 +96,22 @@ class ByHand(Telling):
             identifiers: which messages.
             only: which of their recipients.
 
+        Returns:
+            the ids of those that it changed.
+
         Raises:
             InputError: there is no message of that id.
         """
         now, done, waiting = self._clock(), RecipientState.DELIVERED, RecipientState.WAITING
-        self._each(
+        return self._each(
             identifiers, only,
             lambda one: one if one.state is done else replace(one, state=waiting, attempts=0, next_try=now),
             since=now,
         )  # fmt: skip
 
-    def bounce(self, *identifiers: str, reason: str = _RETURNED, only: Choice = _everybody) -> None:
+    def bounce(
+        self, *identifiers: str, reason: str = _RETURNED, only: Choice = _everybody
+    ) -> tuple[str, ...]:
         """Give up every recipient that is not settled; the sender is told where the queue sends reports.
 
         Args:
@@ -108,12 +119,24 @@ class ByHand(Telling):
             reason: the words for the sender.
             only: which of their recipients.
 
+        Returns:
+            the ids of those that it changed.
+
         Raises:
             InputError: there is no message of that id.
             OutputError: it could not be recorded; `requeue` and `bounce` may be tried again.
         """
-        for identifier in self._known(identifiers):
-            self._end(identifier, RecipientState.FAILED, reason, lambda one: one.state.is_live and only(one))
+        def is_meant(one: Recipient) -> bool:
+            return one.state.is_live and only(one)
+
+        ended = tuple(
+            identifier
+            for identifier in self._known(identifiers)
+            if any(is_meant(one) for one in self.show(identifier).recipients)
+        )
+        for identifier in ended:
+            self._end(identifier, RecipientState.FAILED, reason, is_meant)
+        return ended
 
     def answer(self, identifier: str, fate: RecipientFate | str, address: str = "") -> tuple[Recipient, ...]:
         """Say what became of the recipients that are in doubt; they are not tried again.
@@ -189,10 +212,16 @@ class ByHand(Telling):
     def _each(
         self, identifiers: Iterable[str], only: Choice, change: Callable[[Recipient], Recipient],
         since: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> tuple[str, ...]:  # fmt: skip
+        done = []
+
         def decide(current: Entry) -> Entry:
             changed = current.with_recipients(*(change(one) for one in current.recipients if only(one)))
-            return changed if since is None or changed == current else replace(changed, since=since)
+            if changed != current:
+                done.append(current.id)
+                changed = changed if since is None else replace(changed, since=since)
+            return changed
 
         for identifier in self._known(identifiers):
             self._store.change(identifier, decide, self._clock())
+        return tuple(dict.fromkeys(done))

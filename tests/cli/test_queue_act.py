@@ -168,7 +168,7 @@ def test_options_mean_recipients_and_not_whoever_shares_their_message(mailpipe: 
 
 def test_removing_what_failed_keeps_what_others_wait_for(mailpipe: Run, mixed: str) -> None:
     ended = mailpipe("queue", "remove", "queued.toml", "--all", "--state", "failed")
-    assert "left: 1 message with other recipients" in ended.err and "removed: 0 messages" in ended.err
+    assert "left as they are: 1 message with other recipients" in ended.err and "removed: 0 messages" in ended.err
     assert states(mailpipe) == {"bob": "failed", "carol": "waiting", "dora": "in-doubt"}
     assert "removed: " in mailpipe("queue", "remove", "queued.toml", mixed).err and states(mailpipe) == {}
 
@@ -197,3 +197,11 @@ def test_a_message_that_is_not_what_was_put_in_can_be_looked_at(mailpipe: Run, f
     # its sender gets the header as it is now, and the reason
     assert mailpipe("queue", "bounce", "queued.toml", mixed).code == 0
     assert states(mailpipe)["ann"] == "waiting"
+
+
+def test_a_verb_that_changes_nothing_does_not_claim_so(mailpipe: Run, names: dict[str, str]) -> None:
+    for verb, done in (("hold", "held"), ("release", "released"), ("bounce", "bounced")):
+        ended = mailpipe("queue", verb, "queued.toml", names["bob"])
+        assert ended.code == 0 and f"{done}: 0 messages" in ended.err and "no recipient is in a state for that" in ended.err
+    ended = mailpipe("queue", "hold", "queued.toml", "--all")
+    assert "held: 1 message" in ended.err and "left as they are: 2 messages" in ended.err

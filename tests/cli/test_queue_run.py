@@ -100,7 +100,7 @@ def test_questions_are_said_at_the_start(mailpipe: Run, folder: Path, queue: Que
     )
     queue.put(b"Subject: x\r\n\r\n", TO, origin="test", in_doubt={"bob@example.net"})
     ended = mailpipe("queue", "run", "queued.toml", "--once")
-    assert ended.code == 0 and "1 recipient may have been delivered and waits for your word" in ended.err
+    assert ended.code == 0 and "1 recipient may have been delivered, which waits for your word" in ended.err
     assert not (folder / "out" / "new").exists() or not list((folder / "out" / "new").iterdir())
 
 
