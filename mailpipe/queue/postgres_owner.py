@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from mailpipe.errors import OutputError
+from mailpipe.errors import EX_TEMPFAIL, OutputError
 from mailpipe.queue.postgres_connection import Connection, only_row
 
 # The server's own watch over a machine that is gone without a word; on a local socket they say nothing.
@@ -74,7 +74,9 @@ class PostgresOwner:
         except psycopg.Error as error:
             session.close()
             words = f"the lock of this process could not be taken ({error}); try again later"
-            raise OutputError("the queue's database", " ".join(words.split())) from error
+            trouble = OutputError("the queue's database", " ".join(words.split()))
+            trouble.exit_code = EX_TEMPFAIL
+            raise trouble from error
         if not is_taken:
             # Our own session before this one, whose end the server has not noticed yet: it still speaks for us.
             session.close()

@@ -180,20 +180,25 @@ class Telling:
                 raise _Changed
             return after
 
-        with contextlib.ExitStack() as kept:
-            arrivals = [kept.enter_context(self._report_arriving(written, now)) for written in reports]
-            try:
-                if self._store.change(before.id, decided, now, arrivals) is None:
-                    raise _Changed
-            except _Changed:
+        kept = contextlib.ExitStack()
+        arrivals: list[Entry] = []
+        try:
+            arrivals.extend(kept.enter_context(self._report_arriving(written, now)) for written in reports)
+            if self._store.change(before.id, decided, now, arrivals) is None:
+                raise _Changed
+        except BaseException as error:
+            # Also where somebody interrupts us behind the commit.
+            is_asked = bool(arrivals) and not isinstance(error, _Changed)
+            has_happened = self._store.has_come(arrivals[0].id) if is_asked else False
+            if has_happened is False:
+                kept.__exit__(type(error), error, error.__traceback__)
+            else:
+                # Where nobody can say now, octets too many harm less than octets too few.
+                kept.close()
+            if not has_happened or not isinstance(error, Exception):
                 raise
-            except BaseException:
-                has_happened = self._store.has_come(arrivals[0].id) if arrivals else False
-                if has_happened is None:
-                    # Nobody can say now whether they are recorded; octets too many harm less than octets too few.
-                    kept.close()
-                if not has_happened:
-                    raise
+        else:
+            kept.close()
 
     def _write(
         self, before: Entry, after: Entry, now: float, handovers: Mapping[ForwardPath, Handover], *,

@@ -299,3 +299,26 @@ def test_it_is_reported_once_also_where_the_next_attempt_ends_otherwise(reportin
     assert told == [("failed", ["a@x.example", "b@x.example"]), ("failed", ["c@x.example"])]
     queue.report(b"Subject: y\r\n\r\n", Envelope("ann@example.org", (a,)), [RecipientResult(a, *failed)], origin="mbox:a:0")
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("place", ["files", "postgres"], indirect=True)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OutputError])
+def test_whoever_is_interrupted_behind_the_commit_has_told_and_recorded(reporting, answering, monkeypatch, error):
+    queue = reporting()
+    identifier = queue.put(b"", TO, origin="test")
+    (entry,) = queue.lease()
+    real = queue._store.change
+
+    def change(*arguments):
+        real(*arguments)
+        raise error("queue", "the answer was lost")
+
+    monkeypatch.setattr(queue._store, "change", change)
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            queue.settle(entry, answering("failed")(entry))
+    else:
+        queue.settle(entry, answering("failed")(entry))
+    assert queue.show(identifier).recipients[0].state.value == "failed"
+    (report,) = reports_in(queue)
+    assert report.octets.startswith(b"Subject: failed") and queue.doctor(deep=True) == ()

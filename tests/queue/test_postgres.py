@@ -13,7 +13,7 @@ import pytest
 
 import mailpipe
 from mailpipe.errors import ConfigError, OutputError
-from mailpipe.queue import Queue, RecipientState, deliver_due
+from mailpipe.queue import Queue, RecipientState, deliver_due, deliver_forever
 from mailpipe.smtp.envelope import Envelope
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(mailpipe.__file__).parent.parent)}
@@ -275,6 +275,28 @@ def test_two_processes_share_a_queue_and_no_message_goes_twice(postgres_server):
         assert [worker.returncode for worker in workers] == [0, 0]
         assert sorted(shares[0] + shares[1]) == sorted(names) and all(shares)
         assert queue.counts().messages == 0 and queue.doctor(deep=True) == ()
+
+
+def test_a_database_that_is_restarted_in_the_middle_is_waited_for_and_nothing_is_in_doubt(server_of_its_own, answering):
+    with Queue(database=server_of_its_own.new_database(), in_doubt="hold") as queue:
+        for number in range(3):
+            queue.put(b"%d" % number, TO, origin="test")
+        sent, waits = [], []
+
+        def transport(entry):
+            sent.append(entry.octets)
+            if len(sent) == 2:
+                server_of_its_own.stop("immediate")
+            return answering("delivered")(entry)
+
+        def wait(seconds):
+            waits.append(seconds)
+            if len(waits) == 2:
+                server_of_its_own.start()
+
+        counts = deliver_forever(queue, transport, wait, should_stop=lambda: len(sent) == 3)
+        assert counts.delivered == 3 and sent == [b"0", b"1", b"2"] and waits == [2.0, 5.0]
+        assert list(queue.list()) == []
 
 
 PIPELINE = """\
