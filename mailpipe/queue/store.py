@@ -11,7 +11,6 @@ Never here: content files, schedules, and what a result means; `decide` is the c
 
 import contextlib
 import ctypes
-import errno
 import fcntl
 import os
 import sqlite3
@@ -172,8 +171,8 @@ class Store(SharedCommits[sqlite3.Connection]):
         Raises:
             OutputError: the disk is so full that what is left is needed to let mail out.
         """
-        if not self._reserve.fill():
-            raise OutputError.from_os(str(self.path.parent), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        if (full := self._reserve.fill()) is not None:
+            raise OutputError.from_os(str(self.path.parent), full)
 
     def _with_room(self, act: Callable[[], ResultT]) -> ResultT:
         """Do what lets mail out, with the reserve where the disk is full."""
