@@ -176,6 +176,8 @@ class ConnectionPool:
             may_grow = destination.allowed < self.limits.connections_per_destination
             if may_grow and self._clock() >= destination.full_until:
                 destination.allowed += 1
+                if destination.allowed == self.limits.connections_per_destination:
+                    destination.refusals = 0
                 destination.move()
 
     def note_down(self, key: Hashable, failure: TransientFailure) -> bool:
@@ -195,6 +197,7 @@ class ConnectionPool:
                 return False
             destination.failures += 1
             destination.failure, destination.allowed = failure, 1
+            destination.refusals, destination.full_until = 0, 0.0
             destination.down_until = self._clock() + self.back_off.seconds(destination.failures, self._chance)
             destination.move()
             return True

@@ -264,3 +264,19 @@ def test_a_run_to_a_server_that_is_told_to_stop_ends_what_is_under_way_and_repea
         assert 20 <= len(peer.taken) < COUNT
         assert nursery.run("run", "pipe.toml", "-q") == 0
     assert Counter(taken.octets for taken in peer.taken) == Counter(mails.values())
+
+
+def test_a_second_signal_waits_for_no_server_and_what_was_under_way_is_in_doubt(nursery, mails, tmp_path):
+    with ScriptedPeer(Fault("dot", "hang")) as peer:
+        (tmp_path / "pipe.toml").write_text(PIPELINE.format(workers=1) + TO_SMTP.format(port=peer.port, pause=60, window=1))
+        child = nursery.begin("run", "pipe.toml", "-q")
+        nursery.until(lambda: peer.sessions and "DATA" in peer.sessions[0])
+        for _ in range(100):
+            os.killpg(child, signal.SIGINT)
+            if nursery.has_ended(0.2):
+                break
+        assert nursery.exit_code() in (130, -signal.SIGINT)
+        assert 1 <= len(in_doubt(tmp_path / "pipe.journal")) <= 10
+        peer.faults.clear()
+        assert nursery.run("run", "pipe.toml", "-q") == 0
+    assert {taken.octets for taken in peer.taken} == set(mails.values())

@@ -137,6 +137,27 @@ def test_a_server_that_bears_two_connections_gets_its_mail_over_two():
         assert len(peer.sessions) < 20, "it was asked again and again"
 
 
+def test_a_server_that_was_away_gets_all_its_connections_again():
+    peer = ScriptedPeer()
+    peer.start()
+    port, now = peer.port, [1000.0]
+    sink = SmtpSink(SmtpSink.Options(host=f"127.0.0.1:{port}", connections_per_host=4, retry_pause=5))
+    sink._clock = lambda: now[0]
+    sink.open()
+    pool = sink._pool
+    assert set(fates_of(sink, 40).values()) == {Fate.DELIVERED}
+    assert pool._destinations[f"127.0.0.1:{port}"].allowed == 4
+    peer.stop()
+    assert set(fates_of(sink, 40).values()) == {Fate.DEFERRED}
+    peer.start(port)
+    now[0] += 5
+    assert set(fates_of(sink, 40).values()) == {Fate.DELIVERED}
+    assert pool._destinations[f"127.0.0.1:{port}"].allowed == 4
+    sink.close()
+    peer.stop()
+    assert max(Counter(taken.octets for taken in peer.taken).values()) == 2  # the same forty, once before and once after
+
+
 def test_a_server_that_is_down_is_asked_once_and_not_by_each():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         down = listener.getsockname()[1]
