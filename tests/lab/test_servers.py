@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mailpipe import parse
+from mailpipe.crew import Crew
 from mailpipe.errors import TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.sync import SmtpConnection
@@ -72,11 +73,11 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-def connect(server, *, port=0, tls=TlsMode.NEVER, ca_file=None, credentials=None) -> SmtpConnection:
+def connect(server, *, port=0, tls=TlsMode.NEVER, ca_file=None, credentials=None, window=1) -> SmtpConnection:
     dialect = Dialect.LMTP if server.name == "dovecot" else Dialect.SMTP
     plan = Opening("client.lab.test", dialect, tls, credentials)
     endpoint = Endpoint("127.0.0.1", port or server.port)
-    return SmtpConnection(endpoint, plan, Timeouts.within(20), tls_ca_file=ca_file)
+    return SmtpConnection(endpoint, plan, Timeouts.within(20), tls_ca_file=ca_file, window=window, chunking=window > 2)
 
 
 def letter(body: bytes = b"", header: bytes = b"") -> bytes:
@@ -137,6 +138,23 @@ def test_one_connection_carries_many_messages(server, until):
     with connect(server) as connection:
         assert all(connection.transaction(envelope(), each).answers[0].is_accepted for each in letters)
         assert connection.transaction_count == 8
+    for each in letters:
+        assert_arrived(server, each, until)
+
+
+@pytest.mark.parametrize("window", [2, 8])
+def test_threads_share_one_connection(server, until, window):
+    letters = [letter(b"shared\r\n") for _ in range(24)]
+    with connect(server, window=window) as connection:
+        connection.open()
+        room = connection.room
+        crew = Crew(lambda each: connection.transaction(envelope(), each).answers[0], room)
+        for each in letters:
+            crew.give(each)
+        answers = [crew.ended().answer for _ in letters]
+        crew.close()
+        assert all(answer.is_accepted for answer in answers), [str(answer.reply) for answer in answers]
+        assert connection.transaction_count == 24 and room >= 1 + connection.extensions.pipelining
     for each in letters:
         assert_arrived(server, each, until)
 
@@ -314,6 +332,7 @@ use = "smtp"
 host = "127.0.0.1"
 port = {port}
 tls = "never"
+window = {window}
 
 [queue]
 directory = "queue"
@@ -321,13 +340,14 @@ directory = "queue"
 
 
 @pytest.mark.timeout(900)
-def test_thousands_of_messages_arrive_once_and_whole(make_postfix, tmp_path):
-    server = make_postfix("thousands", lambda home: None)
+@pytest.mark.parametrize("window", [1, 8])
+def test_thousands_of_messages_arrive_once_and_whole(make_postfix, tmp_path, window):
+    server = make_postfix(f"thousands{window}", lambda home: None)
     letters = [letter(b"%d\r\n" % number + os.urandom(200).hex().encode() + b"\r\n") for number in range(HOW_MANY)]
     with (tmp_path / "archive.mbox").open("wb") as archive:
         for each in letters:
             archive.write(b"From ann@lab.test Mon Nov 23 10:00:00 2026\n" + each.replace(b"\r\n", b"\n") + b"\n")
-    (tmp_path / "p.toml").write_text(PIPELINE.format(port=server.port))
+    (tmp_path / "p.toml").write_text(PIPELINE.format(port=server.port, window=window))
     command = [sys.executable, "-m", "mailpipe", "run", "p.toml", "--json"]
     environment = os.environ | {"PYTHONPATH": str(TOP)}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=800)
