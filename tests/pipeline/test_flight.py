@@ -47,7 +47,8 @@ def run(batch, engine):
 
 
 def journal_lines(path):
-    return [json.loads(line) for line in path.read_bytes().splitlines()[1:]]
+    # the last line may be under way
+    return [json.loads(line) for line in path.read_bytes().split(b"\n")[1:-1]]
 
 
 def test_so_many_mails_as_the_sink_takes_are_with_it_at_a_time(kit, engine_of, wide):
@@ -123,7 +124,7 @@ def test_each_mail_is_begun_before_it_goes_out_and_only_what_is_out_is_begun(kit
         source = kit.list_source([kit.raw_of("x", number) for number in range(30)])
         run(Batch([source], journal, Tally()), engine_of(sink=wide(3, answer), journal=journal))
     assert all(key in begun for key, begun in out)
-    assert all(len(begun) <= number + 3 for number, (_, begun) in enumerate(out))
+    assert [(number, len(begun)) for number, (_, begun) in enumerate(out) if len(begun) > number + 3] == []
 
 
 def test_whatever_the_sink_does_to_one_the_others_have_their_outcomes(kit, engine_of, wide):
