@@ -17,8 +17,8 @@ from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
 _FOLD = re.compile(r"\n(?=[ \t])")  # a literal first, so that the search is a memchr
-# Behind the unfolding, where every line is a field.
-_ITEM = re.compile(r"^([!-9;-~]++)[ \t]*+:[ \t]*+(.*[^ \t\n]|)", re.MULTILINE)
+# Behind the unfolding, where every line is a field. A blank before the colon may have been a fold, which makes it none.
+_ITEM = re.compile(r"^([!-9;-~]++):[ \t]*+(.*[^ \t\n]|)", re.MULTILINE)
 
 Item = tuple[str, str | None]
 """A field's name as written and its text; None where the text takes a look at its charset or its encoded words."""
@@ -32,8 +32,8 @@ def names_and_texts(block: bytes, most: int) -> tuple[list[Item], bool] | None:
         most: fields at most.
 
     Returns:
-        One item for each field, in order, and whether each has its text. None where a line belongs to no field, where a
-        CR stands alone, or where there are more fields: then each has to be looked at by itself.
+        One item for each field, in order, and whether each has its text. None where each has to be looked at by itself:
+        a line belongs to no field, a CR stands alone, a blank stands before a colon, or there are more fields.
     """
     try:
         text, is_ascii = block.decode("ascii"), True

@@ -26,6 +26,8 @@ def alone(field: Field) -> tuple[object, ...]:
 @example(b"A: b\r\n c\r\nD:\r\n \r\n\te \r\n")
 @example(b"A: \r\r\nB: c\n")
 @example(b"A : b\n: c\nd: e")
+@example(b"=?utf-8?q?=C3=A9?=\n :")
+@example(b"A: b\nSubject\n : not a field\nC: d\n")
 def test_what_is_read_at_once_is_what_each_field_says_by_itself(octets: bytes) -> None:
     header = mailpipe.parse(octets).header
     assert header.items() == tuple((field.name, field.text) for field in Header(header.fields))
