@@ -195,6 +195,8 @@ class ConnectionPool:
                 destination.allowed = standing
                 destination.full_until = self._clock() + self.back_off.seconds(destination.refusals, self._chance)
                 return False
+            if self._clock() < destination.down_until:
+                return True  # of several that were under way only the first counts
             destination.failures += 1
             destination.failure, destination.allowed = failure, 1
             destination.refusals, destination.full_until = 0, 0.0
