@@ -88,9 +88,12 @@ def _ended(arguments: list[str], *, is_filter: bool) -> int:
         sys.stdout.flush()
         _silence_output(sys.stderr)
     except BaseException as error:  # noqa: BLE001 - the last door: no traceback reaches a user
-        if isinstance(error, SystemExit) and not is_filter:  # completion ends so
-            return error.code if isinstance(error.code, int) else EX_OK if error.code is None else EX_SOFTWARE
         cause = error.error if isinstance(error, Escaped) else error
+        if isinstance(error, SystemExit):
+            if isinstance(error.__context__, BrokenPipeError):  # so rich tells that nobody reads on
+                cause = error.__context__
+            elif not is_filter:  # completion ends so
+                return error.code if isinstance(error.code, int) else EX_OK if error.code is None else EX_SOFTWARE
         _silence_output()
         if not isinstance(cause, BrokenPipeError):
             return _report(cause, is_filter=is_filter)

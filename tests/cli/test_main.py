@@ -124,6 +124,16 @@ def test_a_reader_that_goes_away_is_no_trouble(folder: Path) -> None:
     assert (child.returncode, err) == (141, b"")
 
 
+@pytest.mark.parametrize(("verb", "code"), [("run", 141), ("filter", 75)])
+def test_a_reader_that_goes_away_from_the_help_is_no_error_of_ours(verb: str, code: int) -> None:
+    reader, writer = os.pipe()
+    child = subprocess.Popen([sys.executable, "-m", "mailpipe", verb, "--help"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    os.close(reader)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == code and b"internal error" not in err
+
+
 def test_a_full_standard_output_is_said(folder: Path, process: Run) -> None:
     with Path("/dev/full").open("wb") as full:
         ended = process("show", "message.eml", stdout=full)
