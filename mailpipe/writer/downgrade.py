@@ -20,28 +20,23 @@ from mailpipe.writer.policy import WritePolicy
 
 _BARE_CR = re.compile(rb"\r(?!\n)")
 SIGNED = frozenset({"multipart/signed", "multipart/encrypted"})
-_CHUNK = 1 << 20
 
 
-def longest_line(octets: bytes) -> int:
-    r"""Octets in the longest line, without its end.
+def has_longer_line(octets: bytes, length: int) -> bool:
+    r"""Whether a line has more octets than that, without its end; a look at every thousandth octet or so tells.
 
-    >>> longest_line(b"one\r\nthree\nfour")
-    5
+    >>> has_longer_line(b"one\r\nthree\nfour", 4), has_longer_line(b"one\r\nthree\nfour", 5)
+    (True, False)
     """
-    longest = position = 0
-    size = len(octets)
-    while position < size:
-        # by chunks, so that a large body is not cut into a million lines at once
-        stop = octets.rfind(b"\n", position, position + _CHUNK)
-        if stop <= position:
-            stop = octets.find(b"\n", position)
-            if stop < 0:
-                stop = size
-        lines = octets[position:stop].split(b"\n")
-        longest = max(longest, max(len(line) - line.endswith(b"\r") for line in lines))
-        position = stop + 1
-    return longest
+    start, size = 0, len(octets)
+    while start + length < size:
+        if (end := octets.rfind(b"\n", start, start + length + 1)) >= 0:
+            start = end + 1  # every line up to there began behind `start`
+        elif octets[start + length] == 0x0D and octets[start + length + 1 : start + length + 2] in (b"\n", b""):
+            start += length + 2
+        else:
+            return True
+    return False
 
 
 def is_line_safe(octets: bytes, policy: WritePolicy, *, among_feeds: bool = False) -> bool:
@@ -56,7 +51,7 @@ def is_line_safe(octets: bytes, policy: WritePolicy, *, among_feeds: bool = Fals
         return True
     if policy.encoding == "7bit" and not octets.isascii():
         return False
-    if b"\0" in octets or longest_line(octets) > policy.line_length:
+    if b"\0" in octets or has_longer_line(octets, policy.line_length):
         return False
     return not (b"\r" in octets and (among_feeds or b"\n" in octets) and _BARE_CR.search(octets))
 
@@ -131,7 +126,7 @@ def downgraded_header(header: Header, policy: WritePolicy) -> Header:
             raw = _BARE_CR.sub(b" ", raw).replace(b"\0", b"")
         if must_be_ascii and not raw.isascii():
             raw = _ascii(Field(raw), line_end)
-        if longest_line(raw) > policy.line_length and field.name:
+        if has_longer_line(raw, policy.line_length) and field.name:
             raw = fold(field.name, Field(raw).body, line_end=line_end)
         fields.append(field if raw is field.raw else Field(raw))
     return header.with_fields(fields)
