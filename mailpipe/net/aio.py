@@ -21,9 +21,10 @@ from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.aio_link import Link
 from mailpipe.net.aio_stream import Pairs, in_flight
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
-from mailpipe.net.session import Carrier, never_tried, peer_name, plan_for, script, tls_failure
+from mailpipe.net.known import Lack
+from mailpipe.net.session import Carrier, never_tried, peer_name, script, tls_failure
 from mailpipe.net.tls import client_context, is_proof
-from mailpipe.smtp.command import Command, Greeting, Noop, Quit
+from mailpipe.smtp.command import Command, Greeting, Helo, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, ReplyReceived, TransactionEnded, TransactionResult
 from mailpipe.smtp.extension import Extensions
@@ -107,11 +108,12 @@ class AsyncSmtpConnection(Carrier):
             await self.quit()
         self.abort()
         try:
-            return await self._open(plan_for(self.endpoint, self.opening))
+            return await self._open(self.planned())
         except ssl.SSLError as error:
             failure = tls_failure(self.endpoint, error)
             if self.opening.tls is not TlsMode.OPPORTUNISTIC:
                 raise failure from error
+            self.found_lacking(Lack.TLS)
         return await self._open(replace(self.opening, tls=TlsMode.NEVER))  # in clear, as if it had never been offered
 
     async def _open(self, plan: Opening) -> Extensions:
@@ -148,6 +150,8 @@ class AsyncSmtpConnection(Carrier):
                     reply = None
                 else:
                     reply = await self.command(step)
+                    if isinstance(step, Helo) and not plan.says_helo:
+                        self.found_lacking(Lack.EHLO)
                 step = steps.send(reply)
         except StopIteration as done:
             extensions: Extensions = done.value

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from mailpipe.errors import ConnectionLost, TransientFailure
 from mailpipe.net.endpoint import Endpoint
+from mailpipe.net.known import Lack
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
@@ -24,14 +25,25 @@ from mailpipe.status import EnhancedStatus
 
 
 class Carrier:
-    """What a session has carried so far, against what its peer allows (RFC 9422).
+    """What a session has carried so far, against what its peer allows (RFC 9422), and how the next is to begin.
 
     Attributes:
+        endpoint: the peer.
+        opening: how a session begins.
         transaction_count: transactions on the present connection.
     """
 
+    endpoint: Endpoint
+    opening: Opening
     transaction_count: int
     _domains: set[str]
+
+    def planned(self) -> Opening:
+        """How the next session is to begin."""
+        return plan_for(self.endpoint, self.opening)
+
+    def found_lacking(self, lack: Lack) -> None:
+        """The peer cannot do something that can be done without; whoever remembers it says so in `planned`."""
 
     def begin_count(self) -> None:
         """A session begins that has carried nothing."""

@@ -25,11 +25,12 @@ from types import TracebackType
 from mailpipe.errors import ConnectionLost, LocalProtocolError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts, connect_failure
 from mailpipe.net.flying import Flying, words_of
-from mailpipe.net.session import Carrier, never_tried, peer_name, plan_for, script, tls_failure
+from mailpipe.net.known import Lack
+from mailpipe.net.session import Carrier, never_tried, peer_name, script, tls_failure
 from mailpipe.net.stream import Stream
 from mailpipe.net.tls import client_context, is_proof
 from mailpipe.smtp.client import ClientProtocol
-from mailpipe.smtp.command import Command, Greeting, Noop, Quit
+from mailpipe.smtp.command import Command, Greeting, Helo, Noop, Quit
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import ConnectionEnded, Event, ReplyReceived, TransactionEnded, TransactionResult, Wait
 from mailpipe.smtp.extension import Extensions
@@ -142,11 +143,12 @@ class SmtpConnection(Carrier):
     def _open_anew(self) -> Extensions:
         self.abort()
         try:
-            return self._open(plan_for(self.endpoint, self.opening))
+            return self._open(self.planned())
         except ssl.SSLError as error:
             failure = tls_failure(self.endpoint, error)
             if self.opening.tls is not TlsMode.OPPORTUNISTIC:
                 raise failure from error
+            self.found_lacking(Lack.TLS)
         return self._open(replace(self.opening, tls=TlsMode.NEVER))  # in clear, as if it had never been offered
 
     def _open(self, plan: Opening) -> Extensions:
@@ -187,6 +189,8 @@ class SmtpConnection(Carrier):
                     reply = None
                 else:
                     reply = self.command(step)
+                    if isinstance(step, Helo) and not plan.says_helo:
+                        self.found_lacking(Lack.EHLO)
                 step = steps.send(reply)
         except StopIteration as done:
             extensions: Extensions = done.value

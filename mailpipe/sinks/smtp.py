@@ -91,7 +91,7 @@ class HopSink(Sink[HopOptions]):
         self._trace = None if options.trace is None else TraceFile(options.trace)
         self._handover = Handover(
             pool, timeouts, recipients_per_transaction=options.recipients_per_transaction, trace=self._trace,
-            window=options.window,
+            window=options.window, clock=self._clock,
         )  # fmt: skip
         self._targets = tuple(
             Target(

@@ -11,13 +11,15 @@ Never here: which servers those are; options.
 
 import ssl
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mailpipe.errors import ComposeError, ConnectionLost, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts
+from mailpipe.net.known import KnownPeers, Lack
 from mailpipe.net.pool import ConnectionPool
 from mailpipe.net.sync import SmtpConnection
 from mailpipe.net.trace import TraceFile
@@ -95,7 +97,9 @@ class Target:
 class _TargetConnection(SmtpConnection):
     """A connection that tells how its sessions begin, and may have a TLS context of its own."""
 
-    def __init__(self, target: Target, timeouts: Timeouts, trace: TraceFile | None, window: int) -> None:
+    def __init__(
+        self, target: Target, timeouts: Timeouts, trace: TraceFile | None, window: int, known: KnownPeers
+    ) -> None:
         super().__init__(
             target.endpoint, target.plan, timeouts, tls_verify=target.verify, tls_ca_file=target.ca_file,
             transcript=None if trace is None else trace.transcript(),
@@ -105,7 +109,15 @@ class _TargetConnection(SmtpConnection):
         )  # fmt: skip
         if target.context is not None:
             self._context = target.context
-        self._watcher, self._forward_client = target.watcher, target.forward_client
+        self._watcher, self._forward_client, self._known = target.watcher, target.forward_client, known
+
+    def planned(self) -> Opening:
+        """How the next session is to begin, without what the peer was found to lack not long ago."""
+        return self._known.adjusted(self.endpoint, super().planned())
+
+    def found_lacking(self, lack: Lack) -> None:
+        """Remember it for the other connections too."""
+        self._known.note(self.endpoint, lack)
 
     def _open(self, plan: Opening) -> Extensions:
         extensions = super()._open(plan)
@@ -160,6 +172,7 @@ class Handover:
         recipients_per_transaction: int,
         trace: TraceFile | None = None,
         window: int = 1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is connected.
 
@@ -173,6 +186,7 @@ class Handover:
         self._pool, self._timeouts, self._recipients = pool, timeouts, recipients_per_transaction
         self._trace, self._window = trace, window
         self._writing = threading.Lock()
+        self._known = KnownPeers(clock)
 
     def to(
         self,
@@ -261,7 +275,7 @@ class Handover:
             _EnoughConnections: nor was it, but there are other connections to wait for.
         """
         key = target.key
-        make = partial(_TargetConnection, target, self._timeouts, self._trace, self._window)
+        make = partial(_TargetConnection, target, self._timeouts, self._trace, self._window, self._known)
         with self._pool.lease(key, make) as connection:
             result: TransactionResult | ComposeError
             offers = Extensions()

@@ -68,6 +68,7 @@ class Opening:
             trust the mail as if it were ours.
         xforward: what the peer is to log about the first message, as attributes of XFORWARD; where it does not take
             them, it goes without. Postfix forgets them after each transaction.
+        says_helo: the peer is known not to know EHLO (RFC 5321 section 4.1.1.1): it is not asked.
     """
 
     hello_name: str = "localhost"
@@ -76,6 +77,7 @@ class Opening:
     credentials: Credentials | None = None
     xclient: Parameters = ()
     xforward: Parameters = ()
+    says_helo: bool = False
 
 
 Step = Command | Handshake
@@ -162,10 +164,12 @@ def _hello(plan: Opening, peer: str) -> Generator[Step, Reply | None, Extensions
         if reply is not None and reply.is_positive:
             return Extensions.parse(reply)
         raise _refused(peer, "refused LHLO (does it speak LMTP?)", reply)
-    reply = yield Ehlo(plan.hello_name)
-    if reply is not None and reply.is_positive:
-        return Extensions.parse(reply)
-    if reply is not None and reply.is_permanent:
+    reply = None
+    if not plan.says_helo:
+        reply = yield Ehlo(plan.hello_name)
+        if reply is not None and reply.is_positive:
+            return Extensions.parse(reply)
+    if plan.says_helo or (reply is not None and reply.is_permanent):
         reply = yield Helo(plan.hello_name)
         if reply is not None and reply.is_positive:
             return Extensions("".join(reply.text.split()[:1]))
