@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from mailpipe.errors import ComposeError, ConnectionLost, TransientFailure
+from mailpipe.errors import ComposeError, ConnectionLost, MailpipeError, TransientFailure
 from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.known import KnownPeers, Lack
 from mailpipe.net.pool import ConnectionPool
@@ -305,11 +305,24 @@ class Handover:
             policy = _policy(extensions, mail)
             with self._writing:  # a message makes its parts at the first touch
                 octets = write(mail.message, policy)
-            result = connection.deliver(mail.envelope, octets, recipients_per_transaction=self._recipients)
+            try:
+                result = connection.deliver(mail.envelope, octets, recipients_per_transaction=self._recipients)
+            except MailpipeError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a fault of ours, and nobody knows how far it came
+                connection.abort()
+                return _broken_off(mail.envelope, error), extensions
             refused_by_us = all(not answer.command and answer.reply is not None for answer in result.answers)
             # A connection that had to be made anew may have found another server behind the name.
             if not (refused_by_us and connection.is_open and _policy(connection.extensions, mail) != policy):
                 return result, extensions
+
+
+def _broken_off(envelope: Envelope, error: Exception) -> TransactionResult:
+    """The result of a transaction in the middle of which our own code failed."""
+    words = " ".join(f"mailpipe failed in the middle of the transaction: {type(error).__name__}: {error}".split())
+    answers = tuple(RecipientAnswer(path, None, in_doubt=True) for path in envelope.forward_paths)
+    return TransactionResult(envelope, answers, ConnectionLost(words, EnhancedStatus(4, 3, 0), in_doubt=True))
 
 
 def deferred(path: ForwardPath, failure: TransientFailure | None) -> RecipientReceipt:
