@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 import mailpipe
 from mailpipe.errors import ConfigError, PermanentFailure, TransientFailure
-from mailpipe.net.sync import SmtpConnection
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.smtp import LmtpSink, SmtpSink
@@ -484,20 +483,3 @@ def test_a_server_that_knows_the_time_of_a_mail_is_said_to_report_on_it(extensio
         sink.close()
     assert receipt.recipients[0].handover == handover
     assert (("BY", "60;N") in peer.taken[0].parameters) == any("DELIVERBY" in one for one in extensions)
-
-
-def test_a_fault_of_our_own_in_the_middle_leaves_it_in_doubt(monkeypatch):
-    real = SmtpConnection._read
-
-    def read(self, *arguments):
-        real(self, *arguments)
-        if peer.taken:
-            raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(SmtpConnection, "_read", read)
-    with ScriptedPeer() as peer:
-        sink = sink_for(peer)
-        (entry,) = sink.deliver(mail_of()).recipients
-        assert entry.fate is IN_DOUBT and "ZeroDivisionError: a bug" in entry.diagnostic
-        sink.close()
-    assert len(peer.taken) == 1

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 import mailpipe
 from mailpipe.crew import Crew
 from mailpipe.errors import TransientFailure
+from mailpipe.net.sync import SmtpConnection
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.outcome import Fate
 from mailpipe.sinks.smtp import LmtpSink, SmtpSink
@@ -168,3 +169,20 @@ def test_a_server_that_is_down_is_asked_once_and_not_by_each():
         assert sink._pool is not None and sink._pool._destinations[f"127.0.0.1:{down}"].failures == 1
         sink.close()
         assert len(peer.taken) == 50
+
+
+def test_a_fault_of_our_own_in_the_middle_leaves_it_in_doubt(monkeypatch):
+    real = SmtpConnection._read
+
+    def read(self, *arguments):
+        real(self, *arguments)
+        if peer.taken:
+            raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(SmtpConnection, "_read", read)
+    with ScriptedPeer() as peer:
+        sink = sink_for(peer)
+        (entry,) = sink.deliver(mail_of(1)).recipients
+        assert entry.fate is Fate.IN_DOUBT and "ZeroDivisionError: a bug" in entry.diagnostic
+        sink.close()
+    assert len(peer.taken) == 1
