@@ -209,7 +209,7 @@ def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
     body = root._kind
     kind = TEXT_PLAIN if body is None else content_type.parse(body)
     if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
-        root._content_type, root._children = kind, ()
+        root._content_type, root._children, root._kind = kind, (), None
     else:
         _Scan(root, entity, message).run(root)
 
@@ -262,6 +262,7 @@ class _Scan:
             scan_header(node, self.delimiters)
             body = node._kind
             kind = node._content_type = default if body is None else content_type.parse(body)
+            node._kind = None
             if kind.type == "multipart":
                 self.push(node, kind)
             elif kind.type == "message" and kind.value in ENCLOSING:
