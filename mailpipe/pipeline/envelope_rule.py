@@ -154,9 +154,14 @@ class EnvelopeRule(BaseModel):
 
 def _addresses(message: Message, name: str) -> Iterator[str]:
     """The addresses of every field of that name, whatever the field is elsewhere used for."""
-    for field in message.header.all(name):
-        value = field.value if isinstance(field.value, AddressList) else addresses.parse(field.body)
-        for mailbox in value.mailboxes:
+    lists: list[AddressList] = []
+    for value in message.values_of(name):
+        if not isinstance(value, AddressList):
+            lists = [addresses.parse(field.body) for field in message.header.all(name)]
+            break
+        lists.append(value)
+    for one in lists:
+        for mailbox in one.mailboxes:
             if _is_address(mailbox.address):
                 yield mailbox.address
 
