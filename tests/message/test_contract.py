@@ -142,6 +142,8 @@ def of_headers(header: Header) -> None:
     given: str | None = header.get("X-None", "none")
     first: Field | None = header.first("received")
     every: tuple[Field, ...] = header.all("Received")
+    texts: tuple[tuple[str, str], ...] = header.items()
+    assert dict(texts)["Subject"] == "Hafen" and texts == tuple((one.name, one.text) for one in header)
     assert first is not None and every == (first,)
     name: str = first.name
     raw: bytes = first.raw
