@@ -144,7 +144,7 @@ def common(text: str) -> tuple[datetime, str] | None:
         text = text[:start]
     at = text.rfind(" ")
     day, clock, zone = text[: at - 9], text[at - 8 : at], text[at + 1 :]
-    if clock[2:3] != ":" or clock[5:6] != ":" or len(clock) != 8 or text[at - 9] != " ":
+    if at < 10 or text[at - 9] != " " or clock[2] != ":" or clock[5] != ":":
         return None
     try:
         return _from_iso((_DAYS_SEEN.get(day) or _see_day(day)) + clock + _ZONES[zone][0]), zone

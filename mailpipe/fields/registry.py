@@ -141,15 +141,22 @@ def read(raw: bytes) -> FieldValue:
     return parser(unfolded(body if colon else name))
 
 
+_remembered_addresses = lru_cache(4096)(address.of_text)
+
+
+def _addresses_of(text: str) -> FieldValue:
+    return _remembered_addresses(text) if len(text) <= REMEMBERED else address.of_text(text)
+
+
 _FROM_TEXT: dict[Parser, Callable[[str], FieldValue]] = {
     unstructured.parse: unstructured.of_text,
     date.parse: date.of_text,
     trace.parse_received: trace.received_of_text,
-    address.parse: lru_cache(4096)(address.of_text),
+    address.parse: _addresses_of,
 }
 
 
-def read_text(name: str, text: str) -> FieldValue:
+def read_known(name: str, text: str) -> FieldValue:
     """The typed value of a field whose body is ASCII, unfolded, without blanks at its ends or encoded words.
 
     Args:

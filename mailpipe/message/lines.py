@@ -12,7 +12,7 @@ import sys
 from itertools import accumulate
 
 from mailpipe.fields import Text, unstructured
-from mailpipe.fields.registry import REMEMBERED, read, read_often, read_text
+from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
@@ -154,7 +154,7 @@ class Lines:
         if value is None:
             name, text = (self._items or self.items)[place]
             if text is not None:
-                value = read_text(name, text)
+                value = read_known(name, text)
             else:
                 raw = self.raws[place]
                 value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)

@@ -67,6 +67,17 @@ def test_a_date_in_order_has_no_defect_however_often_it_is_read() -> None:
         assert [defect.code for defect in parse(b"yesterday").defects] == ["invalid-date"]
 
 
+DATES = ["Fri, 21 Nov 1997 09:55:06 -0600 (CST)", "21 Nov 1997 09:55:06 GMT", "Tue Jun 11 10:33:29 2002", "09:55:06 +0100"]
+
+
+@pytest.mark.parametrize("date", DATES)
+def test_no_piece_of_a_date_raises(date: str) -> None:
+    for start in range(len(date)):
+        for stop in range(start, len(date) + 1):
+            parse(date[start:stop].encode())
+            parse(date[start:stop].replace(" ", "").encode() + b"Z")
+
+
 @given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(9990, 1, 1)), st.integers(-1439, 1439))
 def test_a_rendered_date_reads_back(naive: datetime, minutes: int) -> None:
     moment = naive.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))

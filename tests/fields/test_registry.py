@@ -112,3 +112,16 @@ def test_text_of_people_becomes_ascii_and_reads_back(name: str, text: str) -> No
     octets = render(name, text)
     assert octets.isascii()
     assert registry.parse(name, octets) == registry.parse(name, text.encode())
+
+
+def test_long_fields_are_not_remembered() -> None:
+    def remembered() -> int:
+        caches = (registry.read_often, registry._remembered, registry._remembered_addresses)
+        return sum(cache.cache_info().currsize for cache in caches)
+
+    before = remembered()
+    for name in (*registry.names(), "X-Whatever"):
+        body = ", ".join(f"{name}-{number}@example.org" for number in range(20))
+        registry.read_known(name, body)
+        registry.parse_often(name, body.encode())
+    assert remembered() == before
