@@ -166,6 +166,8 @@ def received_of_text(text: str, body: bytes | None = None) -> Received:
         text = text.replace("\t", " ")
     semicolon = text.rfind(";")
     cut = text.find(" id ", 0, semicolon)
+    if 0 <= cut < 40 and not text[:cut].strip(" "):  # the first word, as it is where no blank stands before it
+        return _parse_any(whole.encode("ascii") if body is None else body)
     # the plainest of all: "… id X for <Y>; Fri, 21 Nov 1997 09:55:06 -0600 (CST)"
     found = _PLAIN_TAIL.match(text, cut, semicolon) if cut >= 0 else None
     if found is not None and (dated := date.common(text[semicolon + 1 :].strip(" "))):

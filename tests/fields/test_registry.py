@@ -125,3 +125,19 @@ def test_long_fields_are_not_remembered() -> None:
         registry.read_known(name, body)
         registry.parse_often(name, body.encode())
     assert remembered() == before
+
+
+WORDS = st.sampled_from(
+    ["Fri,", "21", " ", "Nov", "1997", "09:55:06", "10:20:30Z", "-0600", "GMT", "(CST)", "(", "from", "by", "with", "id", " id ", "for", ";",
+     "<a@b.example>", "a@b.example", '"A"', '"A \\"B\\""', ",", ":", "\t", "x", "Tue Jun 11 10:33:29 2002", "0102", "@", "<>", "."]
+)  # fmt: skip
+
+
+@given(st.sampled_from(["Date", "Received", "From", "To", "Subject", "Return-Path", "Message-ID"]), st.lists(WORDS, max_size=14))
+@example("Received", ["id", " ", "7", ";", "x", ";"])
+@example("Date", ["10:20:30Z"])
+def test_every_way_to_read_a_field_comes_to_the_same(name: str, words: list[str]) -> None:
+    text = " ".join(words).strip(" \t")
+    value = registry.parse(name, text.encode())
+    for other in (registry.read_known(name, text), registry.parse_often(name, f" {text}\r\n".encode())):
+        assert (repr(other), other.defects) == (repr(value), value.defects)
