@@ -38,7 +38,7 @@ class Heart:
     def __exit__(self, *_: object) -> None:
         self._is_over.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(BEAT)  # a database that does not answer keeps nobody from ending
 
     def begin(self, entry: Entry) -> None:
         """An entry is in hand."""
