@@ -107,16 +107,19 @@ def parse(body: bytes) -> DateTime:
     Args:
         body: what follows the colon, folded or not.
     """
-    text = body.decode("latin-1").strip(" \t\r\n")
-    found = common(text)
-    return _parse_more(text, body) if found is None else _make(found[0], found[1], _ZONES[found[1]][1])
+    return of_text(body.decode("latin-1").strip(" \t\r\n"), body)
 
 
-def of_text(text: str) -> DateTime:
-    """The same for a body that is unfolded and without blanks at its ends."""
+def of_text(text: str, body: bytes | None = None) -> DateTime:
+    """The same for a body without blanks at its ends.
+
+    Args:
+        text: the body.
+        body: its octets, where there are others.
+    """
     found = common(text)
     if found is None:
-        return _parse_more(text, text.encode("latin-1"))
+        return _parse_more(text, text.encode("latin-1") if body is None else body)
     return _make(found[0], found[1], _ZONES[found[1]][1])
 
 
