@@ -46,6 +46,13 @@ _HOMES = {
     "Stage": "mailpipe.pipeline.component",
     "Sink": "mailpipe.pipeline.component",
     "Options": "mailpipe.pipeline.component",
+    "stage": "mailpipe.pipeline.function_stage",
+    "Services": "mailpipe.pipeline.services",
+    "Access": "mailpipe.pipeline.access",
+    "Budget": "mailpipe.pipeline.access",
+    "LocalPath": "mailpipe.pipeline.component",
+    "Origin": "mailpipe.pipeline.mail",
+    "Fate": "mailpipe.pipeline.outcome",
     "Verdict": "mailpipe.pipeline.verdict",
     "Receipt": "mailpipe.pipeline.outcome",
     "Outcome": "mailpipe.pipeline.outcome",
@@ -63,15 +70,22 @@ if TYPE_CHECKING:
     from mailpipe.message import Header as Header
     from mailpipe.message import Message as Message
     from mailpipe.message import parse as parse
+    from mailpipe.pipeline.access import Access as Access
+    from mailpipe.pipeline.access import Budget as Budget
     from mailpipe.pipeline.assemble import Pipeline as Pipeline
+    from mailpipe.pipeline.component import LocalPath as LocalPath
     from mailpipe.pipeline.component import Options as Options
     from mailpipe.pipeline.component import Sink as Sink
     from mailpipe.pipeline.component import Source as Source
     from mailpipe.pipeline.component import Stage as Stage
+    from mailpipe.pipeline.function_stage import stage as stage
     from mailpipe.pipeline.mail import Mail as Mail
+    from mailpipe.pipeline.mail import Origin as Origin
     from mailpipe.pipeline.mail import RawMail as RawMail
+    from mailpipe.pipeline.outcome import Fate as Fate
     from mailpipe.pipeline.outcome import Outcome as Outcome
     from mailpipe.pipeline.outcome import Receipt as Receipt
+    from mailpipe.pipeline.services import Services as Services
     from mailpipe.pipeline.verdict import Verdict as Verdict
     from mailpipe.smtp.envelope import Envelope as Envelope
     from mailpipe.writer import WritePolicy as WritePolicy
@@ -95,6 +109,13 @@ __all__ = [
     "Stage",
     "Sink",
     "Options",
+    "stage",
+    "Services",
+    "Access",
+    "Budget",
+    "LocalPath",
+    "Origin",
+    "Fate",
     "Verdict",
     "Receipt",
     "Outcome",

@@ -4,7 +4,8 @@
     ├── ConfigError               before any mail flows                           78
     │   ├── SettingsError         file, place, key, expected, nearest name
     │   ├── UnknownComponent      a name that nothing is registered under
-    │   └── PluginError           a plugin that cannot be used: plugin, origin, reason
+    │   ├── PluginError           a plugin that cannot be used: plugin, origin, reason
+    │   └── SecretMissing         a stage asked for a secret that nobody gave: name
     ├── InputError                an archive or message that cannot be read        66
     ├── OutputError               a file or directory that cannot be written       73, 75 when the disk is full
     ├── MessageError              the octets or the model
@@ -131,6 +132,30 @@ class PluginError(ConfigError):
     def __init__(self, plugin: str, origin: str, reason: str) -> None:
         self.plugin, self.origin, self.reason = plugin, origin, reason
         super().__init__(f"plugin {plugin!r} from {origin}: {reason}")
+
+
+class SecretMissing(ConfigError):
+    """A stage asked for a secret that nobody gave.
+
+    Attributes:
+        name: what it was called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"there is no secret {name!r}: set the variable {secret_variable(name)}, or put a file {name!r} into the "
+            "directory that CREDENTIALS_DIRECTORY names"
+        )
+
+
+def secret_variable(name: str) -> str:
+    """The variable of the environment that a secret may stand in.
+
+    >>> secret_variable("dkim-key")
+    'MAILPIPE_SECRET_DKIM_KEY'
+    """
+    return "MAILPIPE_SECRET_" + name.upper().replace("-", "_")
 
 
 class InputError(MailpipeError):

@@ -13,9 +13,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailpipe.errors import ConfigError, MailpipeError, SettingsError, SinkError, StageError
+from mailpipe.pipeline.async_stage import caller_of, run_to_its_end
 from mailpipe.pipeline.component import AnyComponent, Sink, Stage
 from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import RawMail
@@ -23,13 +24,17 @@ from mailpipe.pipeline.outcome import Outcome
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Engine, Line
-from mailpipe.pipeline.settings import Settings, parse_settings
+from mailpipe.pipeline.services import Secrets, ServicesMaker
+from mailpipe.pipeline.settings import Settings, Use, look_up_secret, parse_settings
+from mailpipe.pipeline.step import Step
 
 if TYPE_CHECKING:  # slow to import; a filter, which takes one mail and ends, does without what only runs need
     from mailpipe.pipeline.batch import Batch, OnProgress
     from mailpipe.pipeline.report import RunReport, Tally
     from mailpipe.pipeline.worker import Recipe
     from mailpipe.queue import Queue
+
+C = TypeVar("C", bound=AnyComponent)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -256,6 +261,7 @@ def open_line(
         MailpipeError: one of them cannot be opened; the others are closed.
     """
     opened: list[AnyComponent | Queue] = []
+    maker = ServicesMaker(secrets=Secrets(look_up_secret))
     queue: Queue | None = None
     loops: LoopRule | None = None
 
@@ -264,18 +270,19 @@ def open_line(
         while opened:
             component = opened.pop()
             try:
-                component.close()
+                run_to_its_end(component.close())
             except Exception as error:  # noqa: BLE001 - every mail has its outcome; the others must be closed too
                 troubles.append(f"{getattr(component, 'name', 'the queue')!r} did not close: {error}")
         return troubles
 
     try:
-        stages = tuple(_open(opened, registry.stage(use.use), use.options, use.key) for use in settings.stages)
+        stages = tuple(_opened_stage(opened, registry.stage(use.use), use, maker) for use in settings.stages)
         if sink is not None:
-            _open_one(opened, sink, "sink")
+            _open_one(opened, sink, "sink", sink.open)
         else:
             assert settings.sink is not None
-            sink = cast("Sink[Any]", _open(opened, registry.sink(settings.sink.use), settings.sink.options, "sink"))
+            sink = _made(registry.sink(settings.sink.use), settings.sink.options, "sink")
+            _open_one(opened, sink, "sink", sink.open)
             if settings.queue is not None:
                 from mailpipe.pipeline.redeliver import loop_rule, open_queue  # SQLite is slow to import
 
@@ -285,7 +292,7 @@ def open_line(
         close()
         raise
     line = Line(
-        cast("tuple[Stage[Any], ...]", stages),
+        stages,
         sink,
         settings.envelope,
         Quarantine(settings.quarantine.directory),
@@ -316,20 +323,24 @@ def open_from_recipe(recipe: "Recipe") -> tuple[Line, Callable[[], list[str]]]:
     return open_line(settings, registry, sink)
 
 
-def _open(opened: list[Any], component: type[AnyComponent], options: Any, key: str) -> AnyComponent:
+def _made(component: type[C], options: Any, key: str) -> C:
     try:
-        made = component(options)
+        return component(options)
     except MailpipeError:
         raise
     except Exception as error:
         raise _trouble(component, key, error) from error
-    _open_one(opened, made, key)
-    return made
 
 
-def _open_one(opened: list[Any], made: AnyComponent, key: str) -> None:
+def _opened_stage(opened: list[Any], component: type[Stage[Any]], use: Use, maker: ServicesMaker) -> Step:
+    stage = _made(component, use.options, use.key)
+    _open_one(opened, stage, use.key, lambda: run_to_its_end(stage.open(maker.make(use.use))))
+    return Step(stage, caller_of(stage))
+
+
+def _open_one(opened: list[Any], made: AnyComponent, key: str, open_it: Callable[[], None]) -> None:
     try:
-        made.open()
+        open_it()
     except MailpipeError:
         raise
     except Exception as error:

@@ -17,21 +17,23 @@
         registry.add_stage(Shout)
 
 Life: constructed with its options, opened once in each worker, used many times, closed once. A component gets its
-options and a mail and nothing else: no engine, no registry, no settings.
+options and a mail and nothing else: no engine, no registry, no settings; a stage also its few `Services`.
 
 Never here: implementations, and the registry that finds them.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
+from mailpipe.pipeline.access import EVERYTHING, Access, Budget
 from mailpipe.pipeline.mail import Mail, RawMail
 from mailpipe.pipeline.outcome import Outcome, Receipt
-from mailpipe.pipeline.verdict import Verdict
+from mailpipe.pipeline.services import Services
+from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.smtp.envelope import Envelope
 
 
@@ -81,6 +83,13 @@ class Component(ABC, Generic[O]):
     def __init__(self, options: O) -> None:
         self.options = options
 
+    def close(self) -> None:
+        """Release it; called once after the last mail, also when a run fails."""
+
+
+class _End(Component[O]):
+    """What sources and sinks have in common."""
+
     def open(self) -> None:
         """Acquire what is needed; called once in each worker before the first mail.
 
@@ -88,11 +97,8 @@ class Component(ABC, Generic[O]):
             MailpipeError: it cannot be had; the run ends before any mail flows.
         """
 
-    def close(self) -> None:
-        """Release it; called once after the last mail, also when a run fails."""
 
-
-class Source(Component[O]):
+class Source(_End[O]):
     """Where mail comes from."""
 
     @abstractmethod
@@ -110,18 +116,55 @@ class Source(Component[O]):
         """
 
 
+Answer = Mail | Verdict | Iterable[Mail]
+"""What a stage may answer."""
+
+
 class Stage(Component[O]):
-    """What happens to a mail on its way."""
+    """What happens to a mail on its way.
+
+    Attributes:
+        reads: what it looks at.
+        touches: what it may change, notes that it leaves included.
+        is_parallel: whether several workers may each have one of it at the same time; one that counts across mails in
+            its own memory may not.
+        budget: what a mail may cost at it, where the pipeline file says nothing else.
+        decides: the decisions that its verdicts may have, where that is known.
+    """
+
+    reads: ClassVar[Access] = EVERYTHING
+    touches: ClassVar[Access] = EVERYTHING
+    is_parallel: ClassVar[bool] = True
+    budget: ClassVar[Budget] = Budget()
+    decides: ClassVar[tuple[Decision, ...] | None] = None
+
+    @classmethod
+    def accesses(cls, options: O) -> tuple[Access, Access]:
+        """What one with these options reads and touches; where they matter, a stage says so here."""
+        return cls.reads, cls.touches
+
+    @classmethod
+    def decisions(cls, options: O) -> tuple[Decision, ...] | None:
+        """The decisions that one with these options may take; None where that is not known."""
+        return cls.decides
+
+    def open(self, services: Services) -> None:
+        """Acquire what is needed; called once in each worker before the first mail. May be async.
+
+        Raises:
+            MailpipeError: it cannot be had; the run ends before any mail flows.
+        """
 
     @abstractmethod
-    def process(self, mail: Mail) -> Mail | Verdict | Iterable[Mail]:
-        """Pass the mail on, changed or not, decide about it, or make several of it.
+    def process(self, mail: Mail) -> Answer | Awaitable[Answer] | AsyncIterator[Mail]:
+        """Pass the mail on, changed or not, decide about it, or make several of it. May be async.
 
-        An exception never loses the mail: the engine turns it into the outcome *deferred*.
+        An exception never loses the mail: the engine turns it into the outcome that the stage's `on_error` names,
+        *deferred* by default.
         """
 
 
-class Sink(Component[O]):
+class Sink(_End[O]):
     """Where mail goes.
 
     Attributes:

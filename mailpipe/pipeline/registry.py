@@ -20,6 +20,7 @@ from typing import Any, Literal, cast
 
 from mailpipe.errors import PluginError, UnknownComponent
 from mailpipe.pipeline.component import AnyComponent, Options, Sink, Source, Stage
+from mailpipe.pipeline.function_stage import stage_of
 
 Kind = Literal["source", "stage", "sink"]
 KINDS: tuple[Kind, ...] = ("source", "stage", "sink")
@@ -32,7 +33,11 @@ _METHODS: dict[Kind, dict[str, tuple[str, ...]]] = {
     "stage": {"process": ("mail",)},
     "sink": {"deliver": ("mail",)},
 }
-_LIFE: dict[str, tuple[str, ...]] = {"open": (), "close": ()}
+_LIFE: dict[Kind, dict[str, tuple[str, ...]]] = {
+    "source": {"open": (), "close": ()},
+    "stage": {"open": ("services",), "close": ()},
+    "sink": {"open": (), "close": ()},
+}
 
 
 @dataclass(slots=True)
@@ -60,6 +65,7 @@ class Entry:
         """
         if self._component is None:
             component = self._import()
+            component = stage_of(component)
             check(self.kind, component, self.origin)
             if component.name != self.name:
                 raise PluginError(self.name, self.origin, f"{self.place} calls itself {component.name!r}")
@@ -114,13 +120,13 @@ class Registry:
         """
         self._add("source", component)
 
-    def add_stage(self, component: type[Stage[Any]]) -> None:
-        """Register a stage.
+    def add_stage(self, component: type[Stage[Any]] | Callable[..., Any]) -> None:
+        """Register a stage: a class, or a function that `mailpipe.stage` decorates.
 
         Raises:
             PluginError: it does not keep its contract, or its name is taken.
         """
-        self._add("stage", component)
+        self._add("stage", stage_of(component))
 
     def add_sink(self, component: type[Sink[Any]]) -> None:
         """Register a sink.
@@ -273,14 +279,15 @@ def _check_name(name: str, origin: str) -> None:
 
 def _check_methods(kind: Kind, component: type[AnyComponent], origin: str) -> None:
     base = _BASES[kind]
-    for name, given in (_METHODS[kind] | _LIFE | {"__init__": ("options",)}).items():
+    for name, given in (_METHODS[kind] | _LIFE[kind] | {"__init__": ("options",)}).items():
         method = getattr(component, name)
         if getattr(method, "__isabstractmethod__", False):
             reason = f"the method {name} is missing; a {kind} has {name}({_listed(given)})"
             raise PluginError(component.name, origin, reason)
         if method is getattr(base, name):
             continue
-        if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+        if is_async and (kind != "stage" or name == "__init__"):
             raise PluginError(component.name, origin, f"{name} is async; it must be a plain method")
         if not _takes(component, name, len(given)):
             reason = f"{name} is called as {name}({_listed(given)}), but takes other parameters"

@@ -34,6 +34,7 @@ from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import AttachmentSaved, Changed, DefectsFound, Mail, Origin, RawMail
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
+from mailpipe.pipeline.step import Step
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.status import EnhancedStatus
 
@@ -54,7 +55,7 @@ class Line:
     """What a mail goes through.
 
     Attributes:
-        stages: in order.
+        steps: the stages, in order.
         sink: where it goes.
         rule: makes the envelope of a mail that has none.
         quarantine: where mail is set aside.
@@ -66,7 +67,7 @@ class Line:
         reports: whether the queue tells senders what the sink settled at the first attempt.
     """
 
-    stages: tuple[Stage[Any], ...]
+    steps: tuple[Step, ...]
     sink: Sink[Any]
     rule: EnvelopeRule
     quarantine: Quarantine
@@ -224,10 +225,11 @@ class Engine:
     ) -> Outcome | Begun:
         """Take a mail from stage number `at` to the sink; `counted` are the ids of notes that belong to its parent."""
         story = _Story(mail, counted, size_in)
-        for number in range(at, len(self.line.stages)):
-            stage = self.line.stages[number]
+        for number in range(at, len(self.line.steps)):
+            step = self.line.steps[number]
+            stage = step.stage
             try:
-                result = _process(stage, story.mail)
+                result = _process(step, story.mail)
             except StageError as error:
                 return self._stage_failed(story, stage, error)
             if isinstance(result, Verdict):
@@ -430,7 +432,7 @@ class _Story:
         return self.end(Ending.DELIVERED, status, words, receipt=receipt)
 
 
-def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
+def _process(step: Step, mail: Mail) -> Verdict | tuple[Mail, ...]:
     """Ask a stage.
 
     Raises:
@@ -438,7 +440,7 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
     """
     process = os.getpid()
     try:
-        answer: object = stage.process(mail)
+        answer = step.call(mail)
         if isinstance(answer, Mail):
             # a mail is known by where it came from, whatever a stage makes of it
             return (answer if answer.origin is mail.origin else replace(answer, origin=mail.origin),)
@@ -446,7 +448,7 @@ def _process(stage: Stage[Any], mail: Mail) -> Verdict | tuple[Mail, ...]:
             return answer
         return _several(answer, mail.origin)
     except (Exception, SystemExit) as error:
-        raise StageError(stage.name, words_of(error), str(mail.origin)) from error
+        raise StageError(step.stage.name, words_of(error), str(mail.origin)) from error
     finally:
         if os.getpid() != process:
             # The stage forked and its child comes back here: the mail is in the parent's hands, once is enough.

@@ -9,6 +9,7 @@ paths mean beside the file; so do those of an override, which stands for a line 
 Never here: what a component does with its options, and values of secrets: a complaint about one does not repeat it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -30,7 +31,7 @@ from pydantic import (
     model_validator,
 )
 
-from mailpipe.errors import SettingsError, UnknownComponent
+from mailpipe.errors import SettingsError, UnknownComponent, secret_variable
 from mailpipe.fields import is_address
 from mailpipe.limits import Limits
 from mailpipe.pipeline.complaint import complaints_of
@@ -216,6 +217,16 @@ class Settings(BaseModel):
             name: hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
             for name, value in tables.items()
         }
+
+
+def look_up_secret(name: str) -> str | None:
+    """A secret from the environment: a variable of its own, else a file of the credentials that systemd passes on."""
+    value = os.environ.get(secret_variable(name))
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if value is None and directory and name == Path(name).name:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            value = (Path(directory) / name).read_text("utf-8").rstrip("\r\n")
+    return value
 
 
 def _plain(model: BaseModel) -> object:

@@ -24,6 +24,7 @@ from pydantic import model_validator
 from mailpipe.message import Entity, Message, compose
 from mailpipe.pipeline.component import LocalPath, Options, Stage
 from mailpipe.pipeline.mail import AttachmentSaved, Changed, Mail
+from mailpipe.pipeline.services import Services
 from mailpipe.stages.attachment_store import AttachmentStore, Manifest
 from mailpipe.stages.file_names import safe_name
 from mailpipe.units import ByteSize
@@ -76,7 +77,7 @@ class ExtractAttachments(Stage[ExtractAttachmentsOptions]):
     name = "extract-attachments"
     Options = ExtractAttachmentsOptions
 
-    def open(self) -> None:
+    def open(self, services: Services) -> None:
         """Make the directory and open the manifest."""
         options = self.options
         self._store = AttachmentStore(options.directory, by_content=options.store == "content")

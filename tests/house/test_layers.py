@@ -47,7 +47,11 @@ NEVER: dict[str, set[str]] = {
 GROUND_MAY: dict[str, set[str]] = {"errors": {"status", "defect"}, "limits": {"units"}, "defect": {"status"}}
 """Neighbours on the ground floor."""
 
-NET_DOORS = ("mailpipe/net/", "mailpipe/cli/", "mailpipe/sinks/smtp", "mailpipe/sinks/lmtp", "mailpipe/sources/smtp")
+NET_DOORS = ("mailpipe/net/", "mailpipe/cli/", "mailpipe/sinks/smtp", "mailpipe/sinks/lmtp", "mailpipe/sources/smtp",
+             # a stage that asks a server
+             "mailpipe/stages/clamav", "mailpipe/stages/rspamd", "mailpipe/stages/http_hook", "mailpipe/stages/sender_checks",
+             # an event loop for async stages, and none of its sockets
+             "mailpipe/pipeline/async_stage")
 """Where the rooms above may open a connection."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {

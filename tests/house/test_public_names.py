@@ -1,10 +1,13 @@
-"""The face of the package: 22 names. Adding one means editing this list, which is the moment to think."""
+"""The face of the package: 29 names. Adding one means editing this list, which is the moment to think."""
 
 import mailpipe
 
 OCTETS = {"parse", "write", "Limits", "WritePolicy"}
 MODEL = {"Message", "Entity", "Header", "Field", "Mailbox", "Envelope", "Defect"}
-FLOW = {"RawMail", "Mail", "Source", "Stage", "Sink", "Options", "Verdict", "Receipt", "Outcome", "Pipeline"}
+FLOW = {
+    "RawMail", "Mail", "Origin", "Source", "Stage", "Sink", "Options", "LocalPath", "stage", "Access", "Budget",
+    "Services", "Verdict", "Receipt", "Fate", "Outcome", "Pipeline",
+}
 TROUBLE = {"MailpipeError"}
 
 

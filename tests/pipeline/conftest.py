@@ -13,6 +13,7 @@ from mailpipe.pipeline.mail import Mail, Origin, RawMail
 from mailpipe.pipeline.outcome import Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.run import Engine, Line
+from mailpipe.pipeline.step import Step
 from mailpipe.smtp.envelope import Envelope
 
 PLUGIN = '''
@@ -142,7 +143,7 @@ def engine_of(tmp_path: Path) -> Callable[..., Engine]:
     def make(*functions: Callable[[Mail], Any], sink: Sink[Any] | None = None, journal: Any = None, **more: Any) -> Engine:
         stages = tuple(CallStage(function) for function in functions)
         settings = {"rule": EnvelopeRule(), "quarantine": Quarantine(tmp_path / "quarantine")} | more
-        return Engine(Line(stages, sink or MemorySink(), **settings), journal)
+        return Engine(Line(tuple(map(Step.of, stages)), sink or MemorySink(), **settings), journal)
 
     return make
 

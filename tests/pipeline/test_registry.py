@@ -48,7 +48,7 @@ class Undescribed(Options):
         (stage(__doc__=""), "has no docstring"),
         (stage(process=lambda self: None), "process is called as process(self, mail), but takes other parameters"),
         (stage(process=lambda self, mail, more: None), "but takes other parameters"),
-        (stage(open=lambda self, services: None), "open is called as open(self), but takes other parameters"),
+        (stage(open=lambda self: None), "open is called as open(self, services), but takes other parameters"),
         (stage(__init__=lambda self: None), "__init__ is called as __init__(self, options)"),
         (stage(Options=dict), "its Options must be a class derived from mailpipe.Options"),
         (stage(Options=Undescribed), "the option 'size' has no description"),
@@ -63,12 +63,17 @@ def test_what_breaks_the_contract_is_refused_with_the_reason(component, reason):
     assert caught.value.origin == "this program"
 
 
-def test_an_async_stage_is_refused():
-    async def process(self, mail):
-        return mail
+def test_an_async_sink_is_refused():
+    class Later(Sink[Options]):
+        """Delivers at its leisure."""
 
-    with pytest.raises(PluginError, match="process is async; it must be a plain method"):
-        Registry().add_stage(stage(process=process))
+        name = "later"
+
+        async def deliver(self, mail):
+            return mail
+
+    with pytest.raises(PluginError, match="deliver is async; it must be a plain method"):
+        Registry().add_sink(Later)
 
 
 def test_a_missing_method_is_named():

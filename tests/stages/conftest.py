@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import mailpipe
-from mailpipe import Envelope, Mail
+from mailpipe import Envelope, Mail, Services
 from mailpipe.pipeline.mail import Origin
 
 
@@ -28,7 +28,7 @@ def stage() -> Callable[..., Any]:
 
     def make(kind: Any, **options: Any) -> Any:
         one = kind(kind.Options.model_validate(options))
-        one.open()
+        one.open(Services.for_tests(one.name))
         opened.append(one)
         return one
 
