@@ -148,12 +148,13 @@ class Stage(Component[O]):
         """The decisions that one with these options may take; None where that is not known."""
         return cls.decides
 
-    def open(self, services: Services) -> None:
+    def open(self, services: Services) -> Awaitable[None] | None:
         """Acquire what is needed; called once in each worker before the first mail. May be async.
 
         Raises:
             MailpipeError: it cannot be had; the run ends before any mail flows.
         """
+        return None
 
     @abstractmethod
     def process(self, mail: Mail) -> Answer | Awaitable[Answer] | AsyncIterator[Mail]:
