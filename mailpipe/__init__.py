@@ -12,6 +12,7 @@ The map of the house, from the ground up; each floor imports only what stands ab
     parser                                    one scan: octets to spans
     message                                   the model: Message, Entity, Header, Field; edit, compose
     writer                                    the model to octets for a lesser peer
+    auth                                      DKIM, ARC, SPF, DMARC; which octets a signature covers
     pipeline                                  mail, verdicts, outcomes; settings, engine, journal
     sources, stages, sinks, plugins, testing  what a pipeline is made of
     bundled                                   registers the built-in ones

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 GROUND = {"status", "units", "defect", "limits", "errors", "durable", "crew"}
-FORMAT = {"wire", "codec", "fields", "parser", "message", "writer"}
+FORMAT = {"wire", "codec", "fields", "parser", "message", "writer", "auth"}
 
 FLOORS: dict[str, int] = {
     **dict.fromkeys(GROUND, 0),
@@ -17,7 +17,7 @@ FLOORS: dict[str, int] = {
     "fields": 3, "net": 3, "queue": 3, "archive": 3,
     "parser": 4,
     "message": 5,
-    "writer": 6,
+    "writer": 6, "auth": 6,
     "pipeline": 7,
     "sources": 8, "stages": 8, "sinks": 8, "plugins": 8, "testing": 8,
     "bundled": 9,
@@ -36,8 +36,9 @@ NEVER: dict[str, set[str]] = {
     "fields": {"smtp"},
     "message": {"smtp", "net", "queue", "archive"},
     "writer": {"smtp", "net", "queue", "archive"},
+    "auth": {"smtp", "net", "queue", "archive"},
     "pipeline": {"net"},
-    "stages": {"net", "queue"},
+    "stages": {"queue"},
     "plugins": {"net", "queue", "archive", "smtp", *FORMAT},
     "bundled": {"net", "queue", "archive", "smtp", *FORMAT},
     "__main__": set(FLOORS) - {"cli"},
@@ -49,7 +50,7 @@ GROUND_MAY: dict[str, set[str]] = {"errors": {"status", "defect"}, "limits": {"u
 
 NET_DOORS = ("mailpipe/net/", "mailpipe/cli/", "mailpipe/sinks/smtp", "mailpipe/sinks/lmtp", "mailpipe/sources/smtp",
              # a stage that asks a server
-             "mailpipe/stages/clamav", "mailpipe/stages/rspamd", "mailpipe/stages/http_hook", "mailpipe/stages/sender_checks",
+             "mailpipe/stages/clamav", "mailpipe/stages/rspamd", "mailpipe/stages/http_hook", "mailpipe/stages/lookups",
              # an event loop for async stages, and none of its sockets
              "mailpipe/pipeline/async_stage")
 """Where the rooms above may open a connection."""
@@ -66,7 +67,8 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "chardet": ("mailpipe/codec/charset.py",),
     "pybase64": ("mailpipe/codec/base64.py",),
     "dns": ("mailpipe/net/resolver.py",),
-    "cryptography": ("mailpipe/net/tls.py",),
+    "cryptography": ("mailpipe/net/tls.py", "mailpipe/auth/keys.py"),
+    "publicsuffixlist": ("mailpipe/auth/organization.py",),
     "idna": ("mailpipe/smtp/", "mailpipe/fields/", "mailpipe/writer/", "mailpipe/wire/", "mailpipe/codec/"),
     "typer": ("mailpipe/cli/",),
     "rich": ("mailpipe/cli/",),
