@@ -13,28 +13,22 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from mailpipe.errors import ConfigError, MailpipeError, SettingsError, SinkError, StageError
-from mailpipe.pipeline.async_stage import caller_of, run_to_its_end
-from mailpipe.pipeline.component import AnyComponent, Sink, Stage
-from mailpipe.pipeline.loop import LoopRule
+from mailpipe.errors import ConfigError, MailpipeError, SettingsError
+from mailpipe.pipeline.component import Sink
+from mailpipe.pipeline.line import open_line
 from mailpipe.pipeline.mail import RawMail
 from mailpipe.pipeline.outcome import Outcome
-from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Engine, Line
-from mailpipe.pipeline.services import Secrets, ServicesMaker
-from mailpipe.pipeline.settings import Settings, Use, look_up_secret, parse_settings
-from mailpipe.pipeline.step import Step
+from mailpipe.pipeline.settings import Settings, parse_settings
 
 if TYPE_CHECKING:  # slow to import; a filter, which takes one mail and ends, does without what only runs need
     from mailpipe.pipeline.batch import Batch, OnProgress
     from mailpipe.pipeline.report import RunReport, Tally
     from mailpipe.pipeline.worker import Recipe
     from mailpipe.queue import Queue
-
-C = TypeVar("C", bound=AnyComponent)
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -249,63 +243,6 @@ def assemble(settings: Settings, registry: Registry, sink: Sink[Any] | None = No
     return Pipeline(settings, registry, sink)
 
 
-def open_line(
-    settings: Settings, registry: Registry, sink: Sink[Any] | None = None
-) -> tuple[Line, Callable[[], list[str]]]:
-    """Make and open the stages, the sink and the queue.
-
-    Returns:
-        the line, and what closes it and tells its troubles.
-
-    Raises:
-        MailpipeError: one of them cannot be opened; the others are closed.
-    """
-    opened: list[AnyComponent | Queue] = []
-    maker = ServicesMaker(secrets=Secrets(look_up_secret))
-    queue: Queue | None = None
-    loops: LoopRule | None = None
-
-    def close() -> list[str]:
-        troubles = []
-        while opened:
-            component = opened.pop()
-            try:
-                run_to_its_end(component.close())
-            except Exception as error:  # noqa: BLE001 - every mail has its outcome; the others must be closed too
-                troubles.append(f"{getattr(component, 'name', 'the queue')!r} did not close: {error}")
-        return troubles
-
-    try:
-        stages = tuple(_opened_stage(opened, registry.stage(use.use), use, maker) for use in settings.stages)
-        if sink is not None:
-            _open_one(opened, sink, "sink", sink.open)
-        else:
-            assert settings.sink is not None
-            sink = _made(registry.sink(settings.sink.use), settings.sink.options, "sink")
-            _open_one(opened, sink, "sink", sink.open)
-            if settings.queue is not None:
-                from mailpipe.pipeline.redeliver import loop_rule, open_queue  # SQLite is slow to import
-
-                queue, loops = open_queue(settings.queue), loop_rule(settings.queue, sink)
-                opened.append(queue)
-    except BaseException:
-        close()
-        raise
-    line = Line(
-        stages,
-        sink,
-        settings.envelope,
-        Quarantine(settings.quarantine.directory),
-        queue,
-        settings.limits,
-        settings.message_size,
-        settings.run.on_stage_error,
-        loops,
-        queue is not None and queue.reports,
-    )
-    return line, close
-
-
 def open_from_recipe(recipe: "Recipe") -> tuple[Line, Callable[[], list[str]]]:
     """The same in another process.
 
@@ -321,36 +258,6 @@ def open_from_recipe(recipe: "Recipe") -> tuple[Line, Callable[[], list[str]]]:
         name, options = recipe.sink
         sink = registry.sink(name)(pickle.loads(options))  # our own parent's, by its own pipe
     return open_line(settings, registry, sink)
-
-
-def _made(component: type[C], options: Any, key: str) -> C:
-    try:
-        return component(options)
-    except MailpipeError:
-        raise
-    except Exception as error:
-        raise _trouble(component, key, error) from error
-
-
-def _opened_stage(opened: list[Any], component: type[Stage[Any]], use: Use, maker: ServicesMaker) -> Step:
-    stage = _made(component, use.options, use.key)
-    _open_one(opened, stage, use.key, lambda: run_to_its_end(stage.open(maker.make(use.use))))
-    return Step(stage, caller_of(stage))
-
-
-def _open_one(opened: list[Any], made: AnyComponent, key: str, open_it: Callable[[], None]) -> None:
-    try:
-        open_it()
-    except MailpipeError:
-        raise
-    except Exception as error:
-        raise _trouble(type(made), key, error) from error
-    opened.append(made)
-
-
-def _trouble(component: type[AnyComponent], key: str, error: Exception) -> MailpipeError:
-    kind = SinkError if issubclass(component, Sink) else StageError
-    return kind(component.name, f"it does not open: {type(error).__name__}: {error}", key)
 
 
 @contextmanager

@@ -408,6 +408,8 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         ]
     if outcome.changes:
         fields["changes"] = list(outcome.changes)
+    if outcome.trail:
+        fields["trail"] = list(outcome.trail)
     return fields
 
 

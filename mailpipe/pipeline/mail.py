@@ -47,6 +47,10 @@ class Origin:
         """The origin of the mail `number` (from 1) that a stage made of this one."""
         return replace(self, ident=f"{self.ident or self.offset}/{number}")
 
+    def copy(self, route: str) -> "Origin":
+        """The origin of the copy that takes a route."""
+        return replace(self, ident=f"{self.ident or self.offset}/{route}")
+
     def __str__(self) -> str:
         return f"{self.location}:{self.ident or self.offset}"
 
@@ -152,3 +156,16 @@ class Changed:
 
     stage: str
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A note: a stage failed, and the mail went on as it was before it.
+
+    Attributes:
+        stage: the stage's name.
+        why: its words.
+    """
+
+    stage: str
+    why: str

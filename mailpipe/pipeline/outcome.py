@@ -105,6 +105,7 @@ class Outcome:
         size_in, size_out: octets as read, octets as handed to the sink.
         children: of a mail that a stage split, what became of those that were made of it in this run; each has an
             outcome of its own in the journal and in the counts, and is not counted here.
+        trail: the steps that it met and what became of it there, where mails may go different ways.
     """
 
     origin: Origin
@@ -119,3 +120,4 @@ class Outcome:
     size_in: int = 0
     size_out: int = 0
     children: "tuple[Outcome, ...]" = ()
+    trail: tuple[str, ...] = ()

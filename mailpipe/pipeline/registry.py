@@ -25,6 +25,8 @@ from mailpipe.pipeline.function_stage import stage_of
 Kind = Literal["source", "stage", "sink"]
 KINDS: tuple[Kind, ...] = ("source", "stage", "sink")
 
+STEP_KEYS = frozenset({"use", "goto", "tee", "label", "when", "on_error", "isolate", "budget", "on_broken_signature"})
+"""Keys of a [[stage]] that no component may have as an option."""
 _NAME = re.compile(r"[a-z][a-z0-9]*+(?>(?:-[a-z0-9]++)*)")
 _BASES: dict[Kind, type[AnyComponent]] = {"source": Source, "stage": Stage, "sink": Sink}
 # The methods that a component may or must have, with the parameters that the engine gives them.
@@ -316,6 +318,9 @@ def _check_options(component: type[AnyComponent], origin: str) -> None:
     given: object = component.Options
     if not isinstance(given, type) or not issubclass(given, Options):
         raise PluginError(component.name, origin, "its Options must be a class derived from mailpipe.Options")
+    taken = sorted(STEP_KEYS & set(given.model_fields)) if issubclass(component, Stage) else ()
+    if taken:
+        raise PluginError(component.name, origin, f"an option cannot be called {taken[0]!r}: every stage has that key")
     bare = [name for name, each in given.model_fields.items() if not (each.description or "").strip()]
     if bare:
         raise PluginError(

@@ -14,39 +14,36 @@ Never here: files, processes, configuration; where mail comes from and in what o
 """
 
 import logging
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from mailpipe.errors import (
-    EX_SOFTWARE,
     StageError,
 )
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import parse
-from mailpipe.pipeline.component import Sink, Stage
+from mailpipe.pipeline.component import Sink
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
-from mailpipe.pipeline.handing_over import hand_over, joined, kind_of, result_of, words_of
+from mailpipe.pipeline.handing_over import hand_over, joined, result_of, words_of
 from mailpipe.pipeline.journal import NO_HISTORY, History, Journal, digest_of
 from mailpipe.pipeline.loop import LoopRule
-from mailpipe.pipeline.mail import AttachmentSaved, Changed, DefectsFound, Mail, Origin, RawMail
+from mailpipe.pipeline.mail import Mail, RawMail, Skipped
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
-from mailpipe.pipeline.step import Step
+from mailpipe.pipeline.services import Clock, Current, SystemClock
+from mailpipe.pipeline.step import OnError, Step, Way, Ways, asked
+from mailpipe.pipeline.story import Story
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.status import EnhancedStatus
 
 if TYPE_CHECKING:  # slow to import; most pipelines that filter have none
     from mailpipe.queue import Queue
 
-SPLIT_LIMIT = 10_000
-"""LIMIT: mails that one stage may make of one; a stage that never ends would otherwise fill the memory."""
-
 _log = logging.getLogger(__name__)
 _SUCCESS, _SYSTEM = EnhancedStatus(2, 0, 0), EnhancedStatus(4, 3, 0)
 _TOO_BIG, _NO_RECIPIENT = EnhancedStatus(5, 3, 4), EnhancedStatus(5, 1, 3)
+_DEFER = OnError()
 _OPEN = (Fate.DEFERRED, Fate.IN_DOUBT)
 
 
@@ -55,28 +52,35 @@ class Line:
     """What a mail goes through.
 
     Attributes:
-        steps: the stages, in order.
-        sink: where it goes.
+        ways: the steps, in order, and the routes that lead off; each ends in a sink.
         rule: makes the envelope of a mail that has none.
         quarantine: where mail is set aside.
         queue: takes what the sink could not hand over; None for none.
         limits: of understanding.
         message_size: octets of a message at most, None for no limit.
-        on_stage_error: "defer" or "quarantine".
+        on_stage_error: what becomes of a mail at which a stage fails that does not say it itself.
         loops: when mail goes no further because it went round in circles; None where it cannot.
         reports: whether the queue tells senders what the sink settled at the first attempt.
+        current: told which mail is at the stages.
+        clock: what is waited by.
     """
 
-    steps: tuple[Step, ...]
-    sink: Sink[Any]
+    ways: Ways
     rule: EnvelopeRule
     quarantine: Quarantine
     queue: "Queue | None" = None
     limits: Limits = DEFAULT_LIMITS
     message_size: int | None = None
-    on_stage_error: str = "defer"
+    on_stage_error: OnError = _DEFER
     loops: LoopRule | None = None
     reports: bool = False
+    current: Current = field(default_factory=Current)
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def sink(self) -> Sink[Any]:
+        """Where a mail goes that takes no route."""
+        return self.ways.main.sink
 
 
 @dataclass(slots=True)
@@ -118,12 +122,14 @@ class Begun:
         story: what is to be told of it.
         digest: what the journal knows it by.
         mail: for those recipients that an earlier run has not settled.
+        way: the one that it has passed.
     """
 
     trip: _Trip
-    story: "_Story"
+    story: Story
     digest: bytes
     mail: Mail
+    way: Way
 
 
 class Engine:
@@ -136,6 +142,8 @@ class Engine:
 
     def __init__(self, line: Line, journal: Journal | None = None) -> None:
         self.line, self.journal = line, journal
+        self.watch: Callable[[Step, Mail], Verdict | tuple[Mail, ...]] | None = None
+        """Asks each stage in the engine's place, for those who want to see it done (`mailpipe try`)."""
 
     def take(self, raw: RawMail, digest: bytes = b"", history: History = NO_HISTORY) -> Taken:
         """Take one mail to its outcome.
@@ -217,59 +225,146 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - a fault of ours must not lose the mail
             reason = f"mailpipe failed to read the message: {words_of(error)}"
             return Outcome(raw.origin, Ending.DEFERRED, _SYSTEM, reason, size_in=len(raw.octets))
-        mail = Mail(message, envelope, raw.origin)
-        return self._follow(trip, mail, 0, trip.root, frozenset(), len(raw.octets))
+        trail: list[str] | None = [] if line.ways.are_branched else None
+        story = Story(Mail(message, envelope, raw.origin), frozenset(), len(raw.octets), trail)
+        return self._follow(trip, story, line.ways.main, 0, trip.root)
 
     def _follow(
-        self, trip: _Trip, mail: Mail, at: int, digest: bytes, counted: frozenset[int], size_in: int
+        self, trip: _Trip, story: Story, way: Way, at: int, digest: bytes, *, is_meant: bool = False
     ) -> Outcome | Begun:
-        """Take a mail from stage number `at` to the sink; `counted` are the ids of notes that belong to its parent."""
-        story = _Story(mail, counted, size_in)
-        for number in range(at, len(self.line.steps)):
-            step = self.line.steps[number]
-            stage = step.stage
+        """Take a mail from step number `at` of a way to a sink; `is_meant`: it is known to meet the first one."""
+        self.line.current.origin = story.mail.origin
+        while at < len(way.steps):
+            step, at = way.steps[at], at + 1
+            if step.rule is not None and not is_meant:
+                try:
+                    meant, others = step.rule.halves(story.mail)
+                except Exception as error:  # noqa: BLE001 - a fault of ours must not lose the mail
+                    trouble = StageError(step.label, f"its condition failed: {words_of(error)}", str(story.mail.origin))
+                    return self._stage_failed(story, step, trouble, self.line.on_stage_error)
+                if meant is None:
+                    story.tell(step.label, "not meant")
+                    continue
+                if others is not None:
+                    return self._split(trip, story, step, ((meant, at - 1), (others, at)), way, by_recipient=True)
+            is_meant = False
             try:
-                result = _process(step, story.mail)
+                for name in step.tee:
+                    self._copy(trip, story, step, name)
+                if step.goto:
+                    story.tell(step.label, f"took the route {step.goto}")
+                    way, at = self.line.ways.routes[step.goto], 0
+                    continue
+                if step.call is None:
+                    continue
+                result = self._asked(step, story.mail)
             except StageError as error:
-                return self._stage_failed(story, stage, error)
+                on_error = step.on_error or self.line.on_stage_error
+                if on_error.then == "skip":
+                    story.tell(step.label, f"failed and was skipped: {error}")
+                    story.mail = story.mail.with_note(Skipped(step.label, str(error)))
+                elif on_error.then == "goto":
+                    story.tell(step.label, f"failed, took the route {on_error.goto}: {error}")
+                    way, at = self.line.ways.routes[on_error.goto], 0
+                else:
+                    return self._stage_failed(story, step, error, on_error)
+                continue
             if isinstance(result, Verdict):
                 story.notes = result.notes
+                story.tell(step.label, result.decision.value)
                 if result.decision is Decision.ACCEPT:
                     break
-                return self._decided(story, stage.name, result)
+                return self._decided(story, step.label, result)
             if len(result) != 1:
-                return self._split(trip, story, stage, result, number + 1)
+                return self._split(trip, story, step, tuple((each, at) for each in result), way)
+            if story.trail is not None:
+                story.tell(step.label, "passed" if result[0].message is story.mail.message else "changed")
             story.mail = result[0]
-        return self._deliver(trip, story, digest)
+        return self._deliver(trip, story, digest, way)
+
+    def _asked(self, step: Step, mail: Mail) -> Verdict | tuple[Mail, ...]:
+        """Ask a stage, as often as its `on_error` says.
+
+        Raises:
+            StageError: it failed each time.
+        """
+        if self.watch is not None:
+            return self.watch(step, mail)
+        on_error = step.on_error
+        if on_error is None or not on_error.retry:
+            return asked(step, mail)
+        for _ in range(on_error.retry):
+            try:
+                return asked(step, mail)
+            except StageError as error:
+                _log.warning("%s; asked again in %g s", error, on_error.wait)
+                self.line.clock.sleep(on_error.wait)
+        return asked(step, mail)
+
+    def _copy(self, trip: _Trip, story: Story, step: Step, name: str) -> None:
+        """Take a copy of a mail along a route.
+
+        Raises:
+            StageError: it is to be tried again; what it is a copy of must not go on.
+        """
+        origin = story.mail.origin
+        child = replace(story.mail, origin=origin.copy(name))
+        octets = bytes(child.message)
+        digest = digest_of(child.origin, trip.root + octets)
+        if digest in trip.history.children:
+            trip.taken.skipped += 1
+            return
+        counted = story.counted | {id(note) for note in story.mail.notes}
+        inner = Story(child, counted, len(octets), None if story.trail is None else [])
+        followed = self._follow(trip, inner, self.line.ways.routes[name], 0, digest)
+        outcome = self._hand_over(followed) if isinstance(followed, Begun) else followed
+        self.line.current.origin = origin
+        trip.taken.outcomes.append(outcome)
+        self._note(trip, digest, outcome)
+        story.tell(step.label, f"a copy took the route {name}: {outcome.ending.value}")
+        if not outcome.ending.is_settled:
+            raise StageError(step.label, f"its copy on the route {name} is deferred: {outcome.reason}", str(origin))
 
     def _split(
-        self, trip: _Trip, story: "_Story", stage: Stage[Any], mails: tuple[Mail, ...], at: int
+        self,
+        trip: _Trip,
+        story: Story,
+        step: Step,
+        mails: "tuple[tuple[Mail, int], ...]",
+        way: Way,
+        *,
+        by_recipient: bool = False,
     ) -> Outcome:
+        """Take several mails, each from its own step on, to their outcomes; by recipient the first is meant by it."""
         if not mails:
-            return story.end(Ending.DROPPED, _SUCCESS, "the stage made no mail of it", stage.name)
+            return story.end(Ending.DROPPED, _SUCCESS, "the stage made no mail of it", step.label)
         counted = story.counted | {id(note) for note in story.mail.notes}
         children: list[Outcome] = []
-        for number, mail in enumerate(mails, 1):
+        for number, (mail, at) in enumerate(mails, 1):
             child = replace(mail, origin=story.mail.origin.child(number))
             octets = bytes(child.message)
             digest = digest_of(child.origin, trip.root + octets)
             if digest in trip.history.children:
                 trip.taken.skipped += 1
                 continue
-            followed = self._follow(trip, child, at, digest, counted, len(octets))
+            trail = None if story.trail is None else list(story.trail)
+            inner = Story(child, counted, len(octets), trail)
+            followed = self._follow(trip, inner, way, at, digest, is_meant=by_recipient and number == 1)
             outcome = self._hand_over(followed) if isinstance(followed, Begun) else followed
             children.append(outcome)
             trip.taken.outcomes.append(outcome)
             self._note(trip, digest, outcome)
+        whom = "for different recipients" if by_recipient else "made of it"
         if deferred := sum(not child.ending.is_settled for child in children):
             # the source may not forget this one while something made of it is safe nowhere else
-            reason = f"{deferred} of the {len(mails)} mails made of it are deferred"
-            own = story.end(Ending.DEFERRED, _SYSTEM, reason, stage.name)
+            reason = f"{deferred} of the {len(mails)} mails {whom} are deferred"
+            own = story.end(Ending.DEFERRED, _SYSTEM, reason, step.label)
         else:
-            own = story.end(Ending.SPLIT, _SUCCESS, f"{len(mails)} mails were made of it", stage.name)
+            words = f"{len(mails)} mails {'go their own ways ' if by_recipient else 'were '}{whom}"
+            own = story.end(Ending.SPLIT, _SUCCESS, words, step.label)
         return replace(own, children=tuple(children))
 
-    def _decided(self, story: "_Story", stage: str, verdict: Verdict) -> Outcome:
+    def _decided(self, story: Story, stage: str, verdict: Verdict) -> Outcome:
         if verdict.decision is Decision.QUARANTINE:
             return self._set_aside(story, stage, verdict.reason, verdict.status)
         ending = {
@@ -279,12 +374,15 @@ class Engine:
         }[verdict.decision]
         return story.end(ending, verdict.status, verdict.reason, stage)
 
-    def _stage_failed(self, story: "_Story", stage: Stage[Any], error: StageError) -> Outcome:
-        if self.line.on_stage_error == "quarantine":
-            return self._set_aside(story, stage.name, str(error), error.status)
-        return story.end(Ending.DEFERRED, error.status, str(error), stage.name)
+    def _stage_failed(self, story: Story, step: Step, error: StageError, on_error: OnError) -> Outcome:
+        story.tell(step.label, f"failed: {error}")
+        if on_error.then == "quarantine":
+            return self._set_aside(story, step.label, str(error), error.status)
+        if on_error.then == "reject":
+            return story.end(Ending.REJECTED, EnhancedStatus(5, 3, 0), str(error), step.label)
+        return story.end(Ending.DEFERRED, error.status, str(error), step.label)
 
-    def _set_aside(self, story: "_Story", stage: str, reason: str, status: EnhancedStatus) -> Outcome:
+    def _set_aside(self, story: Story, stage: str, reason: str, status: EnhancedStatus) -> Outcome:
         mail = story.mail
         try:
             self.line.quarantine.keep(
@@ -298,9 +396,10 @@ class Engine:
 
     # -- the sink ---------------------------------------------------------------------------------------------------
 
-    def _deliver(self, trip: _Trip, story: "_Story", digest: bytes) -> Outcome | Begun:
+    def _deliver(self, trip: _Trip, story: Story, digest: bytes, way: Way) -> Outcome | Begun:
+        self.line.current.origin = None
         mail, paths = story.mail, story.mail.envelope.forward_paths
-        if self.line.sink.needs_recipients and not paths:
+        if way.sink.needs_recipients and not paths:
             return self._without_recipients(story)
         if earlier := trip.history.recipients.get(digest, frozenset()):
             left = tuple(path for path in paths if path.address not in earlier)
@@ -308,20 +407,24 @@ class Engine:
                 receipt = Receipt.of_all((), Fate.DELIVERED, "2.0.0", "settled by an earlier run")
                 return story.delivered(receipt)
             mail = mail if len(left) == len(paths) else mail.with_envelope(mail.envelope.with_forward_paths(*left))
-        return Begun(trip, story, digest, mail)
+        begun = Begun(trip, story, digest, mail, way)
+        # the flight knows the lanes of the pipeline's own sink only
+        return begun if way.is_main else self._hand_over(begun)
 
     def _hand_over(self, begun: Begun) -> Outcome:
         mail, story = begun.mail, begun.story
         if self.journal is not None:
             self.journal.begin(begun.digest, mail.origin, begun.trip.root)
-        receipt = self._queued(mail, hand_over(self.line.sink, mail, self.line.loops))
+        receipt = hand_over(begun.way.sink, mail, self.line.loops if begun.way.is_main else None)
+        if begun.way.is_main:
+            receipt = self._queued(mail, receipt)
         if any(entry.fate is Fate.IN_DOUBT for entry in receipt.recipients):
             begun.trip.taken.in_doubt.append(mail.origin.key)
         if mail is not story.mail:
             receipt = joined(story.mail.envelope.forward_paths, receipt)
         return story.delivered(receipt)
 
-    def _without_recipients(self, story: "_Story") -> Outcome:
+    def _without_recipients(self, story: Story) -> Outcome:
         rule = self.line.rule
         reason = rule.missing if not story.mail.envelope.forward_paths else ""
         if rule.on_missing == "quarantine":
@@ -373,95 +476,3 @@ class Engine:
             for each in receipt.recipients
         )  # fmt: skip
         return Receipt(tuple(entries), receipt.reference or number)
-
-
-class _Story:
-    """A mail with what is to be told about it in its outcome."""
-
-    __slots__ = ("counted", "mail", "notes", "size_in")
-
-    def __init__(self, mail: Mail, counted: frozenset[int], size_in: int) -> None:
-        self.mail, self.counted, self.size_in = mail, counted, size_in
-        self.notes: tuple[object, ...] = ()
-
-    def _own_notes(self) -> list[object]:
-        return [note for note in (*self.mail.notes, *self.notes) if id(note) not in self.counted]
-
-    @property
-    def defects(self) -> Mapping[str, int]:
-        """The counts of all stages that looked; two that saw the same defect saw it once."""
-        found: dict[str, int] = {}
-        for note in self._own_notes():
-            if isinstance(note, DefectsFound):
-                for code, count in note.counts.items():
-                    found[code] = max(count, found.get(code, 0))
-        return found
-
-    def end(
-        self, ending: Ending, status: EnhancedStatus, reason: str, stage: str = "", receipt: Receipt | None = None
-    ) -> Outcome:
-        """The outcome."""
-        notes = self._own_notes()
-        return Outcome(
-            self.mail.origin,
-            ending,
-            status,
-            " ".join(reason.split()),
-            stage,
-            receipt,
-            self.defects if notes else {},
-            tuple(note for note in notes if isinstance(note, AttachmentSaved)),
-            tuple(f"{note.stage}: {note.what}" for note in notes if isinstance(note, Changed)),
-            self.size_in,
-            len(bytes(self.mail.message)) if receipt is not None else 0,
-        )
-
-    def delivered(self, receipt: Receipt) -> Outcome:
-        """The outcome of a mail that reached the sink: the worst fate that is left speaks for it."""
-        for fate, ending in (
-            (Fate.DEFERRED, Ending.DEFERRED),
-            (Fate.IN_DOUBT, Ending.DEFERRED),
-            (Fate.QUEUED, Ending.QUEUED),
-            (Fate.FAILED, Ending.FAILED),
-        ):
-            for entry in receipt.recipients:
-                if entry.fate is fate:
-                    return self.end(ending, entry.status, entry.diagnostic, receipt=receipt)
-        first = receipt.recipients[0] if receipt.recipients else None
-        status, words = (first.status, first.diagnostic) if first else (_SUCCESS, "")
-        return self.end(Ending.DELIVERED, status, words, receipt=receipt)
-
-
-def _process(step: Step, mail: Mail) -> Verdict | tuple[Mail, ...]:
-    """Ask a stage.
-
-    Raises:
-        StageError: whatever it raised, or that its answer is none.
-    """
-    process = os.getpid()
-    try:
-        answer = step.call(mail)
-        if isinstance(answer, Mail):
-            # a mail is known by where it came from, whatever a stage makes of it
-            return (answer if answer.origin is mail.origin else replace(answer, origin=mail.origin),)
-        if isinstance(answer, Verdict):
-            return answer
-        return _several(answer, mail.origin)
-    except (Exception, SystemExit) as error:
-        raise StageError(step.stage.name, words_of(error), str(mail.origin)) from error
-    finally:
-        if os.getpid() != process:
-            # The stage forked and its child comes back here: the mail is in the parent's hands, once is enough.
-            os._exit(EX_SOFTWARE)
-
-
-def _several(answer: object, origin: Origin) -> tuple[Mail, ...]:
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        raise TypeError(f"process returned {kind_of(answer)}; it must return a Mail, a Verdict or several Mails")
-    mails = tuple(islice(answer, SPLIT_LIMIT + 1))
-    if len(mails) > SPLIT_LIMIT:
-        raise ValueError(f"process made more than {SPLIT_LIMIT} mails of one")
-    for each in mails:
-        if not isinstance(each, Mail):
-            raise TypeError(f"process emitted {kind_of(each)} among the mails")
-    return (replace(mails[0], origin=origin),) if len(mails) == 1 else mails

@@ -10,213 +10,39 @@ Never here: what a component does with its options, and values of secrets: a com
 """
 
 import contextlib
-import hashlib
-import json
 import os
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from typing import Any, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError
 
 from mailpipe.errors import SettingsError, UnknownComponent, secret_variable
-from mailpipe.fields import is_address
 from mailpipe.limits import Limits
 from mailpipe.pipeline.complaint import complaints_of
-from mailpipe.pipeline.component import LocalPath, Options
+from mailpipe.pipeline.component import Options
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
-from mailpipe.pipeline.registry import Kind, Registry, nearest
+from mailpipe.pipeline.registry import STEP_KEYS, Kind, Registry, nearest
+from mailpipe.pipeline.tables import (
+    LimitSettings,
+    QuarantineSettings,
+    QueueSettings,
+    RouteSettings,
+    RunSettings,
+    Settings,
+    StepSettings,
+    Use,
+)
 from mailpipe.pipeline.toml_place import KeyPath, places_of
-from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, DEFAULT_WARN_AFTER, Schedule
-from mailpipe.units import Duration
+
+__all__ = ["QueueSettings", "RunSettings", "Settings", "Use", "load_settings", "look_up_secret", "parse_settings"]
 
 T = TypeVar("T", bound=BaseModel)
-_TABLES = ("source", "stage", "sink", "envelope", "limits", "run", "queue", "quarantine")
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, use_attribute_docstrings=True)
-
-
-def _retry(text: str) -> str:
-    Schedule.parse(text)
-    return text
-
-
-class RunSettings(_Table):
-    """The [run] table: how a run over an archive goes about it."""
-
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    """How many processes work at the same time."""
-
-    journal: LocalPath | Literal[False] | None = None
-    """The file that remembers what is done, so that the same command continues where it was stopped; by default the
-    pipeline file's name with ".journal"; false for none."""
-
-    on_stage_error: Literal["defer", "quarantine"] = "defer"
-    """What becomes of a mail at which a stage fails with an error of its own."""
-
-
-class QueueSettings(_Table):
-    """The [queue] table: where mail waits that the sink could not hand over."""
-
-    directory: LocalPath | None = None
-    """The directory of the durable queue; with a database, one for the messages that every machine sees."""
-
-    database: str | None = None
-    """A PostgreSQL connection string, "postgresql://user@host/name", where several machines share the queue."""
-
-    retry: Annotated[str, AfterValidator(_retry)] = DEFAULT_RETRY
-    """When it is tried again, such as "5m, 15m, 1h*3, 4h*10"."""
-
-    expire: Annotated[Duration, Field(gt=0)] = cast("float", DEFAULT_EXPIRE)
-    """How long it is tried at all."""
-
-    in_doubt: Literal["resend", "hold", "ask"] = "resend"
-    """What becomes of mail whose final reply was lost: it is sent again; held until somebody releases it; or held with
-    the question beside it, which `mailpipe queue settle` answers."""
-
-    reports: bool = False
-    """Tell senders what became of their mail, by reports that go through the queue themselves (RFC 3464); not for runs
-    over archives, whose senders do not wait for an answer."""
-
-    reports_from: str | None = None
-    """The address that reports are from; by default MAILER-DAEMON at the name of this machine."""
-
-    warn_after: Annotated[Duration, Field(gt=0)] | Literal[False] = cast("float", DEFAULT_WARN_AFTER)
-    """How long mail may wait before its sender is told once, where reports are on; false for never."""
-
-    max_received: Annotated[int, Field(ge=1)] = 100
-    """Received fields at most; mail with more goes round in circles and fails with 5.4.6."""
-
-    loop_mark: str | None = None
-    """A name of our own, such as "mailpipe@mx.example.org", which outgoing mail gets in a field Delivered-To; mail that
-    comes back with it fails with 5.4.6. None by default, and mail leaves as it came."""
-
-    @field_validator("reports_from", "loop_mark")
-    @classmethod
-    def _is_address(cls, text: str | None) -> str | None:
-        if text is not None and not is_address(text):
-            raise ValueError("not an address; write one such as MAILER-DAEMON@mx.example.org")
-        return text
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> Self:
-        if self.directory is None and self.database is None:
-            raise ValueError("give a directory or a database")
-        return self
-
-
-class QuarantineSettings(_Table):
-    """The [quarantine] table: where mail is kept for a person to look at."""
-
-    directory: LocalPath = Path("quarantine")
-    """The directory for the messages and the reasons."""
-
-
-def _limit(name: str) -> Any:
-    default = getattr(Limits(), name)
-    lowest = Field(ge=1, description=f"See the limit {name} of mailpipe.Limits.")
-    if name.endswith("_size"):
-        return (Annotated[ByteSize, lowest], ByteSize(default))
-    return (Annotated[int, lowest], default)
-
-
-class _PipelineLimits(_Table):
-    message_size: ByteSize | None = None
-    """Octets of a message; a larger one is rejected with 5.3.4."""
-
-
-LimitSettings: type[_PipelineLimits] = create_model(
-    "LimitSettings", __base__=_PipelineLimits, **{each.name: _limit(each.name) for each in fields(Limits)}
-)
-
-
-class Use(BaseModel):
-    """A component that a pipeline file asks for.
-
-    Attributes:
-        use: its name.
-        key: where it stands: "source", "stage.2" (from 1), "sink".
-        options: its options, checked.
-    """
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    use: str
-    key: str
-    options: Options
-
-
-class Settings(BaseModel):
-    """A pipeline file that was found good.
-
-    Attributes:
-        file: the path as it was given.
-        text: what was read, without overrides.
-        overrides: as they were given.
-        source, sink: None where the file has no such table.
-        stages: in order.
-        envelope, limits, message_size, run, queue, quarantine: see their tables; no queue without its table.
-    """
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    file: Path
-    text: str
-    overrides: tuple[str, ...]
-    source: Use | None
-    stages: tuple[Use, ...]
-    sink: Use | None
-    envelope: EnvelopeRule
-    limits: Limits
-    message_size: int | None
-    run: RunSettings
-    queue: QueueSettings | None
-    quarantine: QuarantineSettings
-
-    @property
-    def name(self) -> str:
-        """The file's name without its suffix."""
-        return self.file.stem
-
-    @property
-    def folder(self) -> Path:
-        """The folder that relative paths are taken from."""
-        return self.file.parent
-
-    @property
-    def journal(self) -> Path | None:
-        """The journal's path, None where there is to be none."""
-        if self.run.journal is False:
-            return None
-        return self.run.journal or self.folder / f"{self.name}.journal"
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """A digest of each table that decides what becomes of a mail; secrets are not part of it."""
-        tables: dict[str, object] = {
-            "stage": [[use.use, _plain(use.options)] for use in self.stages],
-            "sink": [self.sink.use, _plain(self.sink.options)] if self.sink else None,
-            "envelope": _plain(self.envelope),
-            "limits": [str(self.limits), self.message_size],
-        }
-        return {
-            name: hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-            for name, value in tables.items()
-        }
+_TABLES = ("source", "stage", "route", "sink", "envelope", "limits", "run", "queue", "quarantine")
+_ROUTE_NAME = re.compile(r"[a-z][a-z0-9-]*+")
+_ROUTE_KEYS = ("stage", "sink")
 
 
 def look_up_secret(name: str) -> str | None:
@@ -227,10 +53,6 @@ def look_up_secret(name: str) -> str | None:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             value = (Path(directory) / name).read_text("utf-8").rstrip("\r\n")
     return value
-
-
-def _plain(model: BaseModel) -> object:
-    return model.model_dump(mode="json", by_alias=True)
 
 
 def load_settings(path: Path | str, registry: Registry, overrides: Sequence[str] = ()) -> Settings:
@@ -289,8 +111,8 @@ class _Reader:
         for override in self.overrides:
             self._override(tree, override)
         source = self._use("source", tree.get("source"), ("source",))
-        listed = tree.get("stage", [])
-        stages = [self._use("stage", table, ("stage", number)) for number, table in enumerate(listed)]
+        stages = self._stages(tree, ())
+        routes = {name: self._route(name, table) for name, table in tree.get("route", {}).items()}
         sink = self._use("sink", tree.get("sink"), ("sink",))
         envelope = self._table(tree, "envelope", EnvelopeRule)
         limits = self._table(tree, "limits", LimitSettings)
@@ -299,6 +121,7 @@ class _Reader:
         quarantine = self._table(tree, "quarantine", QuarantineSettings)
         if sink is not None and queue is not None and queue.directory is not None:
             sink = _beside_the_queue(sink, queue.directory)
+        self._check_ways(stages, routes)
         if self.problems or envelope is None or limits is None or run is None or quarantine is None:
             raise SettingsError.of_all(self.problems)
         return Settings(
@@ -306,7 +129,8 @@ class _Reader:
             text=self.text,
             overrides=self.overrides,
             source=source,
-            stages=tuple(use for use in stages if use is not None),
+            stages=stages,
+            routes=routes,
             sink=sink,
             envelope=envelope,
             limits=Limits(**limits.model_dump(exclude={"message_size"})),
@@ -340,7 +164,7 @@ class _Reader:
         self, path: KeyPath, message: str, *, expected: str = "", near: str | None = None
     ) -> None:
         """Note a complaint about a key, at its place or at the nearest one above it."""
-        key = ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
+        key = _dotted(path)
         for length in range(len(path), 0, -1):
             if override := self.overridden.get(path[:length]):
                 where = f"--set {override.partition('=')[0]}"
@@ -365,6 +189,10 @@ class _Reader:
             elif name == "stage" and (not isinstance(value, list) or not all(isinstance(each, dict) for each in value)):
                 self.complain((name,), "not a list of tables", expected="[[stage]] for each stage")
                 tree[name] = []
+            elif name == "route" and isinstance(value, dict):
+                for each in [each for each in value if not _ROUTE_NAME.fullmatch(each)]:
+                    self.complain((name, each), f"{each!r} is no name for a route", expected="such as 'spam-2'")
+                    del value[each]
             elif name != "stage" and not isinstance(value, dict):
                 self.complain((name,), "not a table", expected=f"one table [{name}]")
                 del tree[name]
@@ -429,8 +257,67 @@ class _Reader:
             return None
         rest = {key: value for key, value in table.items() if key != "use"}
         options = self._validated(component.Options, rest, path)
-        key = "stage." + str(path[1] + 1) if len(path) == 2 and isinstance(path[1], int) else kind
-        return Use(use=use, key=key, options=options) if options is not None else None
+        return Use(use=use, key=_dotted(path), options=options) if options is not None else None
+
+    def _stages(self, tree: Mapping[str, Any], path: KeyPath) -> tuple[Use, ...]:
+        uses = [self._step(table, (*path, "stage", number)) for number, table in enumerate(tree.get("stage", []))]
+        return tuple(use for use in uses if use is not None)
+
+    def _step(self, table: Mapping[str, Any], path: KeyPath) -> Use | None:
+        """A stage with what stands beside its options."""
+        own = {key: value for key, value in table.items() if key in STEP_KEYS}
+        if not own.keys() & {"goto", "tee"} and not isinstance(own.get("use"), str):
+            return self._use("stage", table, path)
+        step = self._validated(StepSettings, own, path)
+        condition = self._condition(step.when, path) if step is not None and step.when is not None else None
+        if step is not None and step.use is None:
+            if extra := sorted(set(table) - STEP_KEYS):
+                near = nearest(extra[0], tuple(STEP_KEYS))
+                self.complain((*path, extra[0]), f"unknown key {extra[0]!r}", near=near)
+            return Use(use="", key=_dotted(path), options=Options(), step=step, condition=condition)
+        rest = {key: value for key, value in table.items() if key not in STEP_KEYS or key == "use"}
+        use = self._use("stage", rest, path)
+        if use is None or step is None:
+            return None
+        return use.model_copy(update={"step": step, "condition": condition})
+
+    def _condition(self, when: Mapping[str, Any], path: KeyPath) -> object:
+        from mailpipe.pipeline.rules import Condition  # slow to import, and most pipelines have no rules
+
+        return self._validated(Condition, when, (*path, "when"))
+
+    def _route(self, name: str, table: Any) -> RouteSettings:
+        path = ("route", name)
+        stages = table.get("stage", []) if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            self.complain(path, "not a table", expected=f"[route.{name}], or [[route.{name}.stage]]")
+            table = {}
+        elif not isinstance(stages, list) or not all(isinstance(each, dict) for each in stages):
+            self.complain((*path, "stage"), "not a list of tables", expected=f"[[route.{name}.stage]] for each stage")
+            table = {key: value for key, value in table.items() if key != "stage"}
+        for key in table:
+            if key not in _ROUTE_KEYS:
+                near = nearest(key, _ROUTE_KEYS)
+                expected = "" if near else f"[[route.{name}.stage]] or [route.{name}.sink]"
+                self.complain((*path, key), f"unknown key {key!r}", near=near, expected=expected)
+        sink = self._use("sink", table.get("sink"), (*path, "sink"))
+        return RouteSettings(name=name, stages=self._stages(table, path), sink=sink)
+
+    def _check_ways(self, stages: tuple[Use, ...], routes: Mapping[str, RouteSettings]) -> None:
+        """Every route that is named is there, and none leads back to itself."""
+        known = tuple(routes)
+        for use in (*stages, *(use for route in routes.values() for use in route.stages)):
+            for key, name in _ways(use):
+                if name not in routes:
+                    words = f"there is no route {name!r}"
+                    near = nearest(name, known)
+                    expected = "" if near else f"one of {', '.join(known)}" if known else f"a table [route.{name}]"
+                    self.complain((*_path(use.key), *key), words, near=near, expected=expected)
+        for name in routes:
+            if circle := _circle(name, routes):
+                words = f"the route leads back to itself: {' → '.join(circle)}"
+                self.complain(("route", name), words, expected="routes that end")
+                return
 
     def _table(self, tree: Mapping[str, Any], name: str, model: type[T]) -> T | None:
         return self._validated(model, tree.get(name, {}), (name,))
@@ -443,6 +330,40 @@ class _Reader:
                 where = (*path, *complaint.path)
                 self.complain(where, complaint.message, expected=complaint.expected, near=complaint.nearest)
             return None
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
+
+
+def _path(dotted: str) -> KeyPath:
+    """The path of a step's key; a route's name has no dot."""
+    return tuple(int(step) - 1 if step.isdecimal() else step for step in dotted.split("."))
+
+
+def _ways(use: Use) -> Iterator[tuple[KeyPath, str]]:
+    """The routes that a step leads into, with the key that says so."""
+    if use.step.goto is not None:
+        yield ("goto",), use.step.goto
+    for name in use.step.tee:
+        yield ("tee",), name
+    if use.step.on_error is not None and use.step.on_error.goto is not None:
+        yield ("on_error", "goto"), use.step.on_error.goto
+
+
+def _circle(start: str, routes: Mapping[str, RouteSettings]) -> list[str]:
+    """The way from a route back to itself, [] where there is none."""
+    waiting, seen = [[start]], set[str]()
+    while waiting:
+        way = waiting.pop()
+        for use in routes[way[-1]].stages:
+            for _, name in _ways(use):
+                if name == start:
+                    return [*way, name]
+                if name in routes and name not in seen:
+                    seen.add(name)
+                    waiting.append([*way, name])
+    return []
 
 
 def _written_value(written: str) -> object:

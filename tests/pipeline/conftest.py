@@ -13,7 +13,7 @@ from mailpipe.pipeline.mail import Mail, Origin, RawMail
 from mailpipe.pipeline.outcome import Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.run import Engine, Line
-from mailpipe.pipeline.step import Step
+from mailpipe.pipeline.step import OnError, Step, Way, Ways
 from mailpipe.smtp.envelope import Envelope
 
 PLUGIN = '''
@@ -143,7 +143,10 @@ def engine_of(tmp_path: Path) -> Callable[..., Engine]:
     def make(*functions: Callable[[Mail], Any], sink: Sink[Any] | None = None, journal: Any = None, **more: Any) -> Engine:
         stages = tuple(CallStage(function) for function in functions)
         settings = {"rule": EnvelopeRule(), "quarantine": Quarantine(tmp_path / "quarantine")} | more
-        return Engine(Line(tuple(map(Step.of, stages)), sink or MemorySink(), **settings), journal)
+        ways = Ways(Way("", tuple(map(Step.of, stages)), sink or MemorySink()))
+        if "on_stage_error" in settings:
+            settings["on_stage_error"] = OnError(settings["on_stage_error"])
+        return Engine(Line(ways, **settings), journal)
 
     return make
 

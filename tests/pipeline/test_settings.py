@@ -174,7 +174,7 @@ def test_every_complaint_is_told_at_once_each_with_its_place(registry):
         ("[sink]\nuse = 'zz'\n", "p.toml:2:1: sink.use: unknown sink 'zz'; expected one of smtp"),
         ("[stage]\nuse = 'x'\n", "p.toml:1:1: stage: not a list of tables; expected [[stage]] for each stage"),
         ("sink = 3\n", "p.toml:1:1: sink: not a table; expected one table [sink]"),
-        ("[x]\n", "p.toml:1:1: x: unknown key 'x'; expected a table [source], [[stage]], [sink], [envelope], [limits]"),
+        ("[x]\n", "p.toml:1:1: x: unknown key 'x'; expected a table [source], [[stage]], [route], [sink], [envelope], [limits]"),
         ("[queue]\n", "p.toml:1:1: queue: give a directory or a database"),
         ("[queue]\ndirectory = 'q'\nretry = 'often'\n", "'often' is no step of a retry schedule"),
         ("[limits]\nnesting_depth = -1\n", "p.toml:2:1: limits.nesting_depth: found -1; expected at least 1"),
@@ -284,3 +284,10 @@ def test_what_a_component_remembers_lies_beside_the_queue_unless_it_says_otherwi
     assert place('state_directory = "own"') == tmp_path / "own"
     assert place("is_forgetful = true") is None and place(more="") is None
     assert place(more='[queue]\ndatabase = "postgresql://x/y"') is None
+
+
+def test_no_option_may_be_called_like_a_key_of_every_stage():
+    from mailpipe.pipeline.registry import STEP_KEYS
+    from mailpipe.pipeline.tables import StepSettings
+
+    assert set(StepSettings.model_fields) <= STEP_KEYS

@@ -1,0 +1,177 @@
+"""A pipeline's components made and opened: settings become a `Line` that the engine can use.
+
+    line, close = open_line(settings, registry)
+    troubles = close()
+
+Never here: how mail flows.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mailpipe.errors import ConfigError, MailpipeError, SinkError, StageError
+from mailpipe.pipeline.async_stage import caller_of, run_to_its_end
+from mailpipe.pipeline.component import AnyComponent, Sink, Stage
+from mailpipe.pipeline.loop import LoopRule
+from mailpipe.pipeline.quarantine import Quarantine
+from mailpipe.pipeline.registry import Registry
+from mailpipe.pipeline.run import Line
+from mailpipe.pipeline.services import Secrets, ServicesMaker
+from mailpipe.pipeline.settings import Settings, Use, look_up_secret
+from mailpipe.pipeline.step import OnError, Step, Way, Ways
+
+if TYPE_CHECKING:  # slow to import; a filter may have none
+    from mailpipe.pipeline.rules import Rule
+    from mailpipe.queue import Queue
+
+C = TypeVar("C", bound=AnyComponent)
+PRETENCE = "discard"
+"""A given sink of this name stands for those of the routes too: so a dry run hands nothing over."""
+
+
+class _Opener:
+    """Makes and opens components, and closes them again.
+
+    Args:
+        settings: of the pipeline.
+        registry: where the components come from.
+    """
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self._settings, self._registry = settings, registry
+        self.maker = ServicesMaker(secrets=Secrets(look_up_secret))
+        self.opened: list[AnyComponent | Queue] = []
+
+    def close(self) -> list[str]:
+        """Close what was opened, the last first; what went wrong."""
+        troubles = []
+        while self.opened:
+            component = self.opened.pop()
+            try:
+                run_to_its_end(component.close())
+            except Exception as error:  # noqa: BLE001 - every mail has its outcome; the others must be closed too
+                troubles.append(f"{getattr(component, 'name', 'the queue')!r} did not close: {error}")
+        return troubles
+
+    def steps(self) -> tuple[Step, ...]:
+        """The pipeline's own steps, open."""
+        return tuple(map(self._step, self._settings.stages))
+
+    def routes(self, sink: Sink[Any]) -> dict[str, Way]:
+        """The routes, open; one without a sink ends in the given one."""
+        routes = {}
+        for name, route in self._settings.routes.items():
+            steps = tuple(map(self._step, route.stages))
+            is_own = route.sink is not None and sink.name != PRETENCE
+            end = self.sink(route.sink) if is_own and route.sink is not None else sink
+            routes[name] = Way(name, steps, end, is_main=not is_own)
+        return routes
+
+    def sink(self, use: Use) -> Sink[Any]:
+        """A sink, open."""
+        sink = _made(self._registry.sink(use.use), use.options, use.key)
+        self.open_one(sink, use.key, sink.open)
+        return sink
+
+    def open_one(self, made: AnyComponent, key: str, open_it: Callable[[], None]) -> None:
+        """Open one component, to be closed at the end."""
+        try:
+            open_it()
+        except MailpipeError:
+            raise
+        except Exception as error:
+            raise _trouble(type(made), key, error) from error
+        self.opened.append(made)
+
+    def _step(self, use: Use) -> Step:
+        step = use.step
+        policy = step.on_error
+        on_error = None
+        if policy is not None:
+            then = "goto" if policy.goto is not None else policy.then
+            on_error = OnError(then, policy.goto or "", policy.retry, policy.wait)
+        rule = self._rule(use) if use.condition is not None else None
+        if not use.use:
+            return Step(use.label, None, rule, on_error, step.goto or "", step.tee)
+        component = self._registry.stage(use.use)
+        budget = step.budget.budget().over(component.budget)
+        call = self._call(component, use)
+        return Step(use.label, call, rule, on_error, expansion=budget.expansion)
+
+    def _call(self, component: type[Stage[Any]], use: Use) -> Callable[[Any], object]:
+        stage = _made(component, use.options, use.key)
+        self.open_one(stage, use.key, lambda: run_to_its_end(stage.open(self.maker.make(use.label))))
+        return caller_of(stage)
+
+    def _rule(self, use: Use) -> "Rule":
+        from mailpipe.pipeline.rules import Rule  # slow to import, and most pipelines have no rules
+
+        try:
+            return Rule.of(use.condition, self.maker.clock)
+        except OSError as error:
+            raise ConfigError(f"{use.key}.when: cannot read {error.filename}: {error.strerror}") from error
+
+
+def open_line(
+    settings: Settings, registry: Registry, sink: Sink[Any] | None = None
+) -> tuple[Line, Callable[[], list[str]]]:
+    """Make and open the stages, the sinks and the queue.
+
+    Args:
+        settings: of the pipeline.
+        registry: where the components come from.
+        sink: one to use in place of that of the settings; then there is no queue.
+
+    Returns:
+        the line, and what closes it and tells its troubles.
+
+    Raises:
+        MailpipeError: one of them cannot be opened; the others are closed.
+    """
+    opener = _Opener(settings, registry)
+    queue: Queue | None = None
+    loops: LoopRule | None = None
+    try:
+        steps = opener.steps()
+        if sink is not None:
+            opener.open_one(sink, "sink", sink.open)
+        else:
+            assert settings.sink is not None
+            sink = opener.sink(settings.sink)
+            if settings.queue is not None:
+                from mailpipe.pipeline.redeliver import loop_rule, open_queue  # SQLite is slow to import
+
+                queue, loops = open_queue(settings.queue), loop_rule(settings.queue, sink)
+                opener.opened.append(queue)
+        ways = Ways(Way("", steps, sink), opener.routes(sink))
+    except BaseException:
+        opener.close()
+        raise
+    line = Line(
+        ways,
+        settings.envelope,
+        Quarantine(settings.quarantine.directory),
+        queue,
+        settings.limits,
+        settings.message_size,
+        OnError(settings.run.on_stage_error),
+        loops,
+        queue is not None and queue.reports,
+        opener.maker.current,
+        opener.maker.clock,
+    )
+    return line, opener.close
+
+
+def _made(component: type[C], options: Any, key: str) -> C:
+    try:
+        return component(options)
+    except MailpipeError:
+        raise
+    except Exception as error:
+        raise _trouble(component, key, error) from error
+
+
+def _trouble(component: type[AnyComponent], key: str, error: Exception) -> MailpipeError:
+    kind = SinkError if issubclass(component, Sink) else StageError
+    return kind(component.name, f"it does not open: {type(error).__name__}: {error}", key)
