@@ -18,9 +18,15 @@ def register(registry: Registry) -> None:
     registry.add_lazy("source", "mbox", "mailpipe.sources.mbox:MboxSource")
     registry.add_lazy("source", "stdin", "mailpipe.sources.stdio:StdinSource")
 
+    registry.add_lazy("stage", "accept", "mailpipe.stages.decide:Accept")
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
+    registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
+    registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
+    registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
+    registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
+    registry.add_lazy("stage", "reject", "mailpipe.stages.decide:Reject")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 
     registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")

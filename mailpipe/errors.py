@@ -73,7 +73,10 @@ class SettingsError(ConfigError):
         expected: what would have been right, "" where the message says it all.
         nearest: the nearest valid name, None where nothing is near.
         problems: every complaint about the file, one error each; this one alone where there is no other.
+        code: "setting", "unknown-component" or "missing-route".
     """
+
+    code = "setting"
 
     def __init__(
         self, message: str, *, file: str = "", key: str = "", line: int = 0, column: int = 0, expected: str = "",

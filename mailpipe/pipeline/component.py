@@ -130,6 +130,8 @@ class Stage(Component[O]):
             its own memory may not.
         budget: what a mail may cost at it, where the pipeline file says nothing else.
         decides: the decisions that its verdicts may have, where that is known.
+        always_decides: whether no mail goes on behind it.
+        signs: whether it signs the message, so that what comes later may break it.
     """
 
     reads: ClassVar[Access] = EVERYTHING
@@ -137,6 +139,8 @@ class Stage(Component[O]):
     is_parallel: ClassVar[bool] = True
     budget: ClassVar[Budget] = Budget()
     decides: ClassVar[tuple[Decision, ...] | None] = None
+    always_decides: ClassVar[bool] = False
+    signs: ClassVar[bool] = False
 
     @classmethod
     def accesses(cls, options: O) -> tuple[Access, Access]:

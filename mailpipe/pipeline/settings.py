@@ -26,6 +26,7 @@ from mailpipe.pipeline.component import Options
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
 from mailpipe.pipeline.registry import STEP_KEYS, Kind, Registry, nearest
 from mailpipe.pipeline.tables import (
+    CheckSettings,
     LimitSettings,
     QuarantineSettings,
     QueueSettings,
@@ -40,7 +41,7 @@ from mailpipe.pipeline.toml_place import KeyPath, places_of
 __all__ = ["QueueSettings", "RunSettings", "Settings", "Use", "load_settings", "look_up_secret", "parse_settings"]
 
 T = TypeVar("T", bound=BaseModel)
-_TABLES = ("source", "stage", "route", "sink", "envelope", "limits", "run", "queue", "quarantine")
+_TABLES = ("source", "stage", "route", "sink", "envelope", "limits", "run", "queue", "quarantine", "check")
 _ROUTE_NAME = re.compile(r"[a-z][a-z0-9-]*+")
 _ROUTE_KEYS = ("stage", "sink")
 
@@ -119,10 +120,11 @@ class _Reader:
         run = self._table(tree, "run", RunSettings)
         queue = self._table(tree, "queue", QueueSettings) if "queue" in tree else None
         quarantine = self._table(tree, "quarantine", QuarantineSettings)
+        check = self._table(tree, "check", CheckSettings)
         if sink is not None and queue is not None and queue.directory is not None:
             sink = _beside_the_queue(sink, queue.directory)
         self._check_ways(stages, routes)
-        if self.problems or envelope is None or limits is None or run is None or quarantine is None:
+        if self.problems or not (envelope and limits and run and quarantine and check):
             raise SettingsError.of_all(self.problems)
         return Settings(
             file=self.file,
@@ -138,6 +140,7 @@ class _Reader:
             run=run,
             queue=queue,
             quarantine=quarantine,
+            check=check,
         )
 
     def _tree(self) -> dict[str, Any]:
@@ -161,7 +164,7 @@ class _Reader:
         )
 
     def complain(
-        self, path: KeyPath, message: str, *, expected: str = "", near: str | None = None
+        self, path: KeyPath, message: str, *, expected: str = "", near: str | None = None, code: str = "setting"
     ) -> None:
         """Note a complaint about a key, at its place or at the nearest one above it."""
         key = _dotted(path)
@@ -174,11 +177,11 @@ class _Reader:
                 break
         else:
             place = (1, 1)
-        self.problems.append(
-            SettingsError(
-                message, file=str(self.file), key=key, line=place[0], column=place[1], expected=expected, nearest=near
-            )
+        problem = SettingsError(
+            message, file=str(self.file), key=key, line=place[0], column=place[1], expected=expected, nearest=near
         )
+        problem.code = code
+        self.problems.append(problem)
 
     def _check_tables(self, tree: dict[str, Any]) -> None:
         for name, value in list(tree.items()):
@@ -253,7 +256,8 @@ class _Reader:
             component = self.registry.entry(kind, use).load()
         except UnknownComponent as error:
             expected = "" if error.nearest else f"one of {', '.join(error.known)}"
-            self.complain((*path, "use"), f"unknown {kind} {use!r}", near=error.nearest, expected=expected)
+            words = f"unknown {kind} {use!r}"
+            self.complain((*path, "use"), words, near=error.nearest, expected=expected, code="unknown-component")
             return None
         rest = {key: value for key, value in table.items() if key != "use"}
         options = self._validated(component.Options, rest, path)
@@ -312,7 +316,8 @@ class _Reader:
                     words = f"there is no route {name!r}"
                     near = nearest(name, known)
                     expected = "" if near else f"one of {', '.join(known)}" if known else f"a table [route.{name}]"
-                    self.complain((*_path(use.key), *key), words, near=near, expected=expected)
+                    at = (*_path(use.key), *key)
+                    self.complain(at, words, near=near, expected=expected, code="missing-route")
         for name in routes:
             if circle := _circle(name, routes):
                 words = f"the route leads back to itself: {' → '.join(circle)}"

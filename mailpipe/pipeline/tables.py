@@ -8,6 +8,7 @@ Never here: reading the file; see `settings`.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -133,6 +134,13 @@ LimitSettings: type[_PipelineLimits] = create_model(
 )
 
 
+class CheckSettings(Table):
+    """The [check] table: what `mailpipe check` need not tell."""
+
+    allow: tuple[str, ...] = ()
+    """Codes of findings that are meant: ["reject-in-batch"]."""
+
+
 class ErrorPolicy(Table):
     """What becomes of a mail at which a stage fails; as text, what `then` says."""
 
@@ -205,6 +213,10 @@ class StepSettings(Table):
     budget: BudgetSettings = BudgetSettings()
     """What one mail may cost at it."""
 
+    on_broken_signature: Literal["accept", "skip", "wrap", "strip", "quarantine"] | None = None
+    """What becomes of a signature that the stage would break: the edit stands; is left out; the signed message goes
+    enclosed in the edited one; the broken signature is removed and a field says so; or the mail is set aside."""
+
     @field_validator("tee", mode="before")
     @classmethod
     def _is_list(cls, given: object) -> object:
@@ -273,7 +285,7 @@ class Settings(BaseModel):
         source, sink: None where the file has no such table.
         stages: in order.
         routes: by name.
-        envelope, limits, message_size, run, queue, quarantine: see their tables; no queue without its table.
+        envelope, limits, message_size, run, queue, quarantine, check: see their tables; no queue without its table.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -291,6 +303,13 @@ class Settings(BaseModel):
     run: RunSettings
     queue: QueueSettings | None
     quarantine: QuarantineSettings
+    check: CheckSettings = CheckSettings()
+
+    def every_stage(self) -> Iterator[Use]:
+        """The stages of the pipeline and of its routes."""
+        yield from self.stages
+        for route in self.routes.values():
+            yield from route.stages
 
     @property
     def name(self) -> str:

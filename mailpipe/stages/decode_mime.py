@@ -19,9 +19,10 @@ from mailpipe.codec.charset import decode_text
 from mailpipe.defect import Defect
 from mailpipe.fields import FieldValue
 from mailpipe.message import Entity
+from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, DefectsFound, Mail
-from mailpipe.pipeline.verdict import Verdict
+from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.units import ByteSize
 
 Action = Literal["accept", "tag", "reject", "quarantine"]
@@ -81,11 +82,28 @@ class DecodeMimeOptions(Options):
     """The field that a tag is written to: codes of defects and the parts that have them."""
 
 
+def _actions(options: DecodeMimeOptions) -> set[Action]:
+    return {options.on_lossy, options.on_wrong_charset, options.on_damage, options.on_oversize}
+
+
 class DecodeMime(Stage[DecodeMimeOptions]):
     """Decodes every part and every field, reports what is damaged, wrongly declared or too large."""
 
     name = "decode-mime"
     Options = DecodeMimeOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(notes=(DecodedPart, DefectsFound))
+
+    @classmethod
+    def accesses(cls, options: DecodeMimeOptions) -> tuple[Access, Access]:
+        """A tag is a field."""
+        field = (options.tag_field,) if "tag" in _actions(options) else ()
+        return cls.reads, cls.touches | Access(fields=field, notes=(Changed,) if field else ())
+
+    @classmethod
+    def decisions(cls, options: DecodeMimeOptions) -> tuple[Decision, ...]:
+        """What the policies say."""
+        return tuple(Decision(word) for word in ("reject", "quarantine") if word in _actions(options))
 
     def process(self, mail: Mail) -> Mail | Verdict:
         """Open every leaf and every field; count; decide."""

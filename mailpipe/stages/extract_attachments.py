@@ -22,6 +22,7 @@ from pydantic import Field as OptionField
 from pydantic import model_validator
 
 from mailpipe.message import Entity, Message, compose
+from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import LocalPath, Options, Stage
 from mailpipe.pipeline.mail import AttachmentSaved, Changed, Mail
 from mailpipe.pipeline.services import Services
@@ -76,6 +77,15 @@ class ExtractAttachments(Stage[ExtractAttachmentsOptions]):
 
     name = "extract-attachments"
     Options = ExtractAttachmentsOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(body=True, fields=("Content-Type", "Content-Transfer-Encoding", "Content-Disposition"),
+                     notes=(AttachmentSaved, Changed))  # fmt: skip
+    decides = ()
+
+    @classmethod
+    def accesses(cls, options: ExtractAttachmentsOptions) -> tuple[Access, Access]:
+        """Where attachments are kept the message stays as it is."""
+        return cls.reads, cls.touches if options.then != "keep" else Access(notes=(AttachmentSaved,))
 
     def open(self, services: Services) -> None:
         """Make the directory and open the manifest."""

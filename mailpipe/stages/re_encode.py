@@ -18,9 +18,10 @@ from mailpipe.codec import charset as charsets
 from mailpipe.codec import transfer
 from mailpipe.errors import ComposeError
 from mailpipe.message import Entity, Message, edit
+from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
-from mailpipe.pipeline.verdict import Verdict
+from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.writer import WritePolicy
 from mailpipe.writer.downgrade import SIGNED, downgrade, is_below, is_text, reencoded
 
@@ -45,6 +46,13 @@ class ReEncode(Stage[ReEncodeOptions]):
 
     name = "re-encode"
     Options = ReEncodeOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(Changed,))
+
+    @classmethod
+    def decisions(cls, options: ReEncodeOptions) -> tuple[Decision, ...]:
+        """What is to be done about signed parts that do not fit."""
+        return () if options.on_signed == "keep" else (Decision(options.on_signed),)
 
     def process(self, mail: Mail) -> Mail | Verdict:
         """Re-encode what needs it."""

@@ -16,9 +16,10 @@ from collections import Counter
 from typing import Literal
 
 from mailpipe.message import Message
+from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, DefectsFound, Mail
-from mailpipe.pipeline.verdict import Verdict
+from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.stages.header_checks import CHECKS, Finding, find
 from mailpipe.stages.header_repairs import repair
 
@@ -61,6 +62,21 @@ class ValidateHeaders(Stage[ValidateHeadersOptions]):
 
     name = "validate-headers"
     Options = ValidateHeadersOptions
+    reads = Access(fields=("*",))
+    touches = Access(fields=("*",), notes=(Changed, DefectsFound))
+
+    @classmethod
+    def accesses(cls, options: ValidateHeadersOptions) -> tuple[Access, Access]:
+        """A repair may touch every field, a tag one, and the other policies none."""
+        words = set(options.model_dump(exclude={"tag_field"}).values())
+        names = ("*",) if "repair" in words else (options.tag_field,) if "tag" in words else ()
+        return cls.reads, Access(fields=names, notes=cls.touches.notes)
+
+    @classmethod
+    def decisions(cls, options: ValidateHeadersOptions) -> tuple[Decision, ...]:
+        """What the policies say."""
+        words = set(options.model_dump(exclude={"tag_field"}).values())
+        return tuple(Decision(word) for word in ("reject", "quarantine") if word in words)
 
     def process(self, mail: Mail) -> Mail | Verdict:
         """Check, count, decide."""
