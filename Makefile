@@ -54,8 +54,8 @@ fuzz: $(READY)  ## look for messages that break an invariant, for minutes
 samples: $(READY)  ## write the sample letters again, after editing samples/scripts/letters/
 	@$(RUN) samples/scripts/make_archive.py
 
-docs: $(READY)  ## write docs/components.md again, from the components themselves
-	@$(RUN) .ci/components.py >docs/components.md
+docs: $(READY)  ## write the reference in docs/ again, from the components themselves
+	@$(RUN) .ci/components.py
 
 lock:  ## resolve the dependencies again into requirements.lock (needs uv)
 	@sh .ci/lock

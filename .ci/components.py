@@ -1,111 +1,95 @@
-"""Writes docs/components.md: every built-in source, stage and sink with its options, from the components themselves.
+"""Writes the reference: docs/components.md and docs/conditions.md, from the components themselves.
 
-It is what `make docs` runs.
+It is what `make docs` runs; with a name as argument it prints that document.
 """
 
-import json
-import re
 import sys
-import typing
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
-from types import NoneType, UnionType
 from typing import Any
 
-from pydantic import SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+TOP = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TOP))
+from mailpipe.cli.describing import conditions, default_text, describe  # noqa: E402 - the checkout, installed or not
+from mailpipe.plugins import load_registry  # noqa: E402
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from mailpipe.plugins import load_registry  # the checkout, installed or not
-
-HEAD = """\
+COMPONENTS = """\
 # Built-in sources, stages and sinks
 
 Made by `make docs` from the components themselves; `mailpipe plugins` shows the same, and installed plugins beside
-them. How they stand in a pipeline file: [pipeline-file.md](pipeline-file.md).
+them. How they stand in a pipeline file: [pipeline-file.md](pipeline-file.md). What every stage may have beside its
+options, and when it is asked at all: [rules-and-routes.md](rules-and-routes.md), [conditions.md](conditions.md).
+"""
+CONDITIONS = """\
+# Conditions
+
+Made by `make docs`; `mailpipe plugins --json` has the same. They stand in `when` of a stage; how they are put
+together: [rules-and-routes.md](rules-and-routes.md).
 """
 
-# How an option is written in the file, where the Python type would not tell.
-_DURATIONS = ("timeout", "pause", "expire", "interval", "_age")
-_SIZES = ("_size",)
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
-def _type(annotation: Any, name: str) -> str:
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin is typing.Annotated:
-        return _type(arguments[0], name)
-    if origin is typing.Literal:
-        return " or ".join(f'"{each}"' if isinstance(each, str) else str(each).lower() for each in arguments)
-    if origin in (typing.Union, UnionType):
-        return " or ".join(dict.fromkeys(_type(each, name) for each in arguments if each is not NoneType))
-    if origin in (tuple, list, frozenset, set):
-        return f"list of {_type(arguments[0], name)}"
-    if origin is dict:
-        return f"table of {_type(arguments[1], name)}"
-    if isinstance(annotation, type):
-        if issubclass(annotation, Enum):
-            return " or ".join(f'"{each.value}"' for each in annotation)
-        if annotation is bool:
-            return "true or false"
-        if issubclass(annotation, int):
-            return "size" if annotation.__name__ == "ByteSize" or name.endswith(_SIZES) else "number"
-        if issubclass(annotation, float):
-            return "duration" if name.endswith(_DURATIONS) else "number"
-        if issubclass(annotation, Path):
-            return "path"
-        if issubclass(annotation, str | SecretStr):
-            return "text"
-        return annotation.__name__.lower()
-    return str(annotation)
+def _rows(options: list[dict[str, Any]]) -> Iterator[str]:
+    yield "| option | what | default | meaning |"
+    yield "|---|---|---|---|"
+    for option in options:
+        default = default_text(option)
+        default = "*required*" if option["required"] else "" if option["default"] is None else f"`{_cell(default)}`"
+        kind = _cell(option["type"].replace(" | ", " or "))
+        yield f"| `{option['name']}` | {kind} | {default} | {_cell(option['meaning'])} |".replace("|  |", "| |")
 
 
-def _value(value: Any, kind: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Enum):
-        return f'"{value.value}"'
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return "[" + ", ".join(_value(each, kind) for each in value) + "]"
-    if isinstance(value, int | float):
-        return f'"{value:g}s"' if kind == "duration" else f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(str(value), ensure_ascii=False) if isinstance(value, (str, Path)) else str(value)
-
-
-def _rows(fields: dict[str, FieldInfo]) -> Iterator[str]:
-    for name, field in fields.items():
-        kind = _type(field.annotation, name)
-        default = field.get_default(call_default_factory=True)
-        shown = "*required*" if default is PydanticUndefined else f"`{_value(default, kind)}`"
-        meaning = re.sub(r"\s+", " ", field.description or "").replace("|", "\\|")
-        yield f"| `{name}` | {kind} | {'' if shown == '``' else shown} | {meaning} |".replace("  ", " ")
-
-
-def text() -> str:
-    """The whole document."""
+def components() -> str:
+    """docs/components.md."""
     registry = load_registry(None)
-    lines = [HEAD]
+    lines = [COMPONENTS]
     for kind in ("source", "stage", "sink"):
+        entries = [entry for entry in registry.entries(kind) if entry.load().__module__.startswith("mailpipe.")]
         lines.append(f"## {kind.capitalize()}s\n")
-        for entry in registry.entries(kind):  # type: ignore[arg-type]
-            if entry.place and not entry.place.startswith("mailpipe."):
-                continue
-            component = entry.load()
-            if not component.__module__.startswith("mailpipe."):
-                continue
-            summary = re.sub(r"\s+", " ", (component.__doc__ or "").strip().partition("\n\n")[0])
-            lines.append(f"### {entry.name}\n\n{summary}\n")
-            fields = component.Options.model_fields
-            if fields:
-                lines += ["| option | what | default | meaning |", "|---|---|---|---|", *_rows(fields), ""]
-            else:
-                lines.append("It has no options.\n")
+        lines.append(", ".join(f"[{entry.name}](#{entry.name})" for entry in entries) + "\n")
+        for entry in entries:
+            document = describe(entry)
+            lines.append(f"### {entry.name}\n\n{_cell(document['summary'])}\n")
+            if document["example"]:
+                lines.append(f"```toml\n{document['example']}\n```\n")
+            if kind == "stage":
+                lines.append(_declared(document))
+            lines += [*_rows(document["options"]), ""] if document["options"] else ["It has no options.\n"]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _declared(document: dict[str, Any]) -> str:
+    words = [f"Reads {document['reads']}; touches {document['touches']}."]
+    if document["decides"]:
+        words.append(f"May {', '.join(document['decides'])}.")
+    if not document["is_parallel"]:
+        words.append("Counts across mails: for one worker.")
+    return " ".join(words) + "\n"
+
+
+def _conditions() -> str:
+    """docs/conditions.md."""
+    lines = [CONDITIONS, "| condition | what | meaning |", "|---|---|---|"]
+    listed = conditions()
+    for each in listed:
+        name = f"[`{each['name']}`](#{each['name']})" if each["options"] else f"`{each['name']}`"
+        kind = _cell(each["type"].replace(" | ", " or "))
+        lines.append(f"| {name} | {kind} | {_cell(each['meaning'])} |")
+    for each in listed:
+        if each["options"]:
+            lines += [f"\n## {each['name']}\n", f"{_cell(each['meaning'])}\n", *_rows(each["options"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+DOCUMENTS = {"components": components, "conditions": _conditions}
+
+
 if __name__ == "__main__":
-    sys.stdout.write(text())
+    if names := sys.argv[1:]:
+        sys.stdout.write("".join(DOCUMENTS[name]() for name in names))
+    else:
+        for name, make in DOCUMENTS.items():
+            (TOP / "docs" / f"{name}.md").write_text(make(), encoding="utf-8")

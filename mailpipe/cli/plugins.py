@@ -6,21 +6,18 @@
 Never here: where components are found (`mailpipe.plugins`) and what makes a good one (`mailpipe.pipeline.registry`).
 """
 
-import inspect
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mailpipe.cli import output
+from mailpipe.cli.describing import conditions, default_text, describe
 from mailpipe.cli.exit import EX_OK
 from mailpipe.errors import ConfigError, MailpipeError, PluginError, UnknownComponent
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
-    from pydantic.fields import FieldInfo
-
-    from mailpipe.pipeline.registry import Entry, Registry
+    from mailpipe.pipeline.registry import Registry
 
 NAME = "plugins"
 EXAMPLE = "mailpipe plugins extract-attachments"
@@ -72,7 +69,8 @@ def command(
         except PluginError as error:
             broken.append(error)
     if as_json:
-        output.print_json(NAME, {"components": documents, "broken": [_complaint(each) for each in broken]})
+        document = {"components": documents, "broken": [_complaint(each) for each in broken]}
+        output.print_json(NAME, document if name else document | {"conditions": conditions()})
     else:
         for document in documents:
             _print(document, in_full=bool(name))
@@ -97,122 +95,6 @@ def _complaint(error: PluginError) -> dict[str, str]:
     return {"plugin": error.plugin, "origin": error.origin, "reason": error.reason}
 
 
-def describe(entry: "Entry") -> dict[str, Any]:
-    """A component as JSON has it.
-
-    Raises:
-        PluginError: it cannot be imported or does not keep its contract.
-    """
-    schema = entry.options.model_json_schema()
-    return {
-        "kind": entry.kind,
-        "name": entry.name,
-        "origin": entry.origin,
-        "summary": entry.summary,
-        "documentation": inspect.cleandoc(entry.load().__doc__ or ""),
-        "options": [_option(name, field) for name, field in entry.options.model_fields.items()],
-        "schema": schema,
-    }
-
-
-def _option(name: str, field: "FieldInfo") -> dict[str, Any]:
-    required = field.is_required()
-    default = None if required else field.get_default(call_default_factory=True, validated_data={})
-    return {
-        "name": field.alias or name,
-        "type": type_text(field),
-        "required": required,
-        "default": None if required else _plain(default),
-        "meaning": " ".join((field.description or "").split()),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A default as TOML and JSON could hold it."""
-    from pydantic_core import to_jsonable_python  # slow to import
-
-    return to_jsonable_python(value, fallback=str)
-
-
-def type_text(field: "FieldInfo") -> str:
-    """The type of an option in the words of a configuration file: "size", "list of text", '"7bit" or "8bit"'."""
-    from pydantic import TypeAdapter  # slow to import
-
-    annotated: Any = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-    schema = TypeAdapter(annotated).json_schema()
-    return _schema_text(schema, schema.get("$defs", {}))
-
-
-_SIZE_PATTERN = re.compile(r"\\d.*\\w")
-_SIMPLE = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "null": "nothing",
-}
-
-
-def _schema_text(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        return _schema_text(definitions.get(schema["$ref"].rpartition("/")[2], {}), definitions)
-    if "const" in schema:
-        return f'"{schema["const"]}"'
-    if "enum" in schema:
-        return " | ".join(f'"{value}"' if isinstance(value, str) else str(value) for value in schema["enum"])
-    for union in ("anyOf", "oneOf"):
-        if union in schema:
-            return _union_text(schema[union], definitions)
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        return "duration" if schema.get("examples") == ["30s", "5m", "1h30m"] else " or ".join(_SIMPLE[k] for k in kind)
-    if kind == "array":
-        inner = schema.get("items")
-        return f"list of {_schema_text(inner, definitions)}" if isinstance(inner, dict) else "list"
-    if kind == "object":
-        inner = schema.get("additionalProperties")
-        return f"table of {_schema_text(inner, definitions)}" if isinstance(inner, dict) else "table"
-    if kind == "string" and schema.get("format") in ("path", "file-path", "directory-path"):
-        return "path"
-    return _SIMPLE.get(kind or "", "anything") + _bounds(schema)
-
-
-def _union_text(members: list[dict[str, Any]], definitions: dict[str, Any]) -> str:
-    kinds = [member.get("type") for member in members]
-    if (
-        "string" in kinds
-        and "integer" in kinds
-        and any(_SIZE_PATTERN.search(member.get("pattern", "")) for member in members)
-    ):
-        return "size"
-    words = [_schema_text(member, definitions) for member in members if member.get("type") != "null"]
-    return " or ".join(dict.fromkeys(words))
-
-
-def _bounds(schema: dict[str, Any]) -> str:
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    if low is not None and high is not None:
-        return f" from {low} to {high}"
-    if low is not None:
-        return f" above {low}" if "exclusiveMinimum" in schema else f" from {low}"
-    return "" if high is None else f" up to {high}"
-
-
-def default_text(option: dict[str, Any]) -> str:
-    """The default as it would be written in a pipeline file."""
-    if option["required"]:
-        return "required"
-    value = option["default"]
-    if option["type"] == "duration" and isinstance(value, (int, float)):
-        from mailpipe.units import duration_text  # slow to import
-
-        return f'"{duration_text(value)}"'
-    if option["type"] == "size" and isinstance(value, int) and value >= 1000:
-        return f'"{output.size_text(value).replace(" ", "").replace(".0", "").replace("kB", "KB")}"'
-    return output.toml_text(value)
-
-
 def _print(document: dict[str, Any], *, in_full: bool) -> None:
     from rich.padding import Padding  # slow to import
 
@@ -235,7 +117,13 @@ def _print(document: dict[str, Any], *, in_full: bool) -> None:
                 output.label(option["meaning"]),
             )
         console.print(Padding(table, (0, 0, 0, 2)))
-    if in_full:
+    if in_full and document["kind"] == "stage":
+        console.print(output.label(f"  reads {document['reads']}; touches {document['touches']}", "dim"))
+    if in_full and document["example"]:
+        console.print(output.label("  In a pipeline file:", "dim"))
+        for line in document["example"].splitlines():
+            console.print(output.label(f"    {line}"))
+    elif in_full:
         table_name = f"[[{document['kind']}]]" if document["kind"] == "stage" else f"[{document['kind']}]"
         console.print(output.label("  In a pipeline file:", "dim"))
         console.print(output.label(f"    {table_name}"))

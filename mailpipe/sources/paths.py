@@ -15,5 +15,9 @@ def _listed(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-LocalPaths = Annotated[tuple[LocalPath, ...], BeforeValidator(_listed), Field(min_length=1)]
+LocalPaths = Annotated[
+    tuple[LocalPath, ...],
+    BeforeValidator(_listed, json_schema_input_type=str | tuple[LocalPath, ...]),
+    Field(min_length=1),
+]
 """One path or a list of paths; in a pipeline file relative ones are taken from the folder of that file."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from mailpipe.cli.plugins import default_text, type_text
+from mailpipe.cli.describing import default_text, type_text
 from mailpipe.pipeline.component import LocalPath, Options
 from mailpipe.units import ByteSize, Duration
 
@@ -47,6 +47,24 @@ def test_every_built_in_component_is_listed_with_typed_options(mailpipe: Run) ->
         for option in component["options"]:
             assert option["type"] and option["meaning"], (component["name"], option["name"])
             assert "anything" not in option["type"], (component["name"], option["name"])
+
+
+def test_every_condition_is_listed_with_typed_options(mailpipe: Run) -> None:
+    listed = {each["name"]: each for each in json.loads(mailpipe("plugins", "--json").text)["conditions"]}
+    assert {"all", "any", "not", "field", "recipient", "attachment", "sample"} <= set(listed)
+    assert listed["not"]["type"] == "condition"
+    assert listed["size"]["options"][0]["type"] == "size"
+    for each in listed.values():
+        assert each["meaning"] and "anything" not in each["type"], each["name"]
+        for option in each["options"]:
+            assert option["meaning"] and "anything" not in option["type"], (each["name"], option["name"])
+
+
+def test_every_built_in_stage_has_an_example_and_says_what_it_touches(mailpipe: Run) -> None:
+    for each in json.loads(mailpipe("plugins", "--json").text)["components"]:
+        if each["kind"] == "stage" and each["origin"].startswith("mailpipe "):
+            assert "use = " in each["example"], each["name"]
+            assert each["touches"] != "every field, body, envelope", f"{each['name']} declares nothing"
 
 
 def test_the_list_shows_type_default_and_meaning(mailpipe: Run) -> None:
@@ -119,7 +137,7 @@ class Every(Options):
     ],
 )
 def test_types_and_defaults_are_written_as_in_a_pipeline_file(name: str, words: str, default: str) -> None:
-    from mailpipe.cli.plugins import _option
+    from mailpipe.cli.describing import _option
 
     field = Every.model_fields[name]
     assert type_text(field) == words

@@ -136,3 +136,8 @@ def test_a_route_knows_only_what_all_that_lead_there_know(check):
         '[[route.a.stage]]\nuse = "show-score"\n'
     )
     assert [finding.code for finding in check(text)] == ["note-read-before-written"]
+
+
+def test_every_code_is_documented():
+    text = (Path(__file__).parents[2] / "docs/rules-and-routes.md").read_text("utf-8")
+    assert [code for code, meaning in CODES.items() if f"`{code}` | {meaning.replace('[check] allow', '`[check] allow`')} |" not in text] == []
