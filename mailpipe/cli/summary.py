@@ -36,6 +36,7 @@ def print_summary(report: "RunReport", *, stderr: bool = False, verbose: int = 0
     _messages(console, report, dry_run=dry_run)
     _attachments(console, report, most)
     _defects(console, report, most)
+    _metrics(console, report, most)
     _notices(console, report, most)
     _queue(console, report)
     _list(console, "In doubt: the end of data was sent, no reply came; they may arrive twice", report.in_doubt, most)
@@ -95,6 +96,16 @@ def _defects(console: "Console", report: "RunReport", most: int) -> None:
         sentence = f"{kind.sentence} ({kind.rfc})" if kind else ""
         table.add_row(f"{count:,}", output.label(code, style), output.label(sentence))
     _add_more(table, len(ordered) - most, 3)
+    console.print(table)
+
+
+def _metrics(console: "Console", report: "RunReport", most: int) -> None:
+    if not report.metrics:
+        return
+    table = output.table("stages counted", "", right=[""])
+    for name, value in list(report.metrics.items())[:most]:
+        table.add_row(output.label(name), f"{value:,.12g}")
+    _add_more(table, len(report.metrics) - most, 2)
     console.print(table)
 
 

@@ -159,7 +159,12 @@ class Pipeline:
             with self._queue() as queue:
                 self._retry(queue, batch, tally)
                 if count == 1:
-                    run_alone(batch, Engine(self._opened(), batch.journal))
+                    line = self._opened()
+                    line.metrics.values.clear()
+                    try:
+                        run_alone(batch, Engine(line, batch.journal))
+                    finally:
+                        tally.measure(line.metrics.values)
                 else:
                     from mailpipe.pipeline.workers import Workers  # multiprocessing is slow to import
 

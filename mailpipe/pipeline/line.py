@@ -159,6 +159,7 @@ def open_line(
         queue is not None and queue.reports,
         opener.maker.current,
         opener.maker.clock,
+        opener.maker.metrics,
     )
     return line, opener.close
 

@@ -8,7 +8,7 @@ Never here: what became of each mail; that is the journal.
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
@@ -64,6 +64,7 @@ class RunReport(BaseModel):
     octets_skipped: int = Field(default=0, description="Octets of the mails that the journal had as done.")
     octets_out: int = Field(default=0, description="Octets handed to the sink.")
     seconds: float = Field(default=0.0, description="How long it took.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="What stages counted, by stage.name.")
     in_doubt: tuple[str, ...] = Field(
         default=(), description="Mails that may arrive twice: a run was killed or a reply lost while they were sent."
     )
@@ -115,6 +116,7 @@ class Tally:
         self.entered = self.emitted = self.skipped = 0
         self.endings: Counter[Ending] = Counter()
         self.defects: Counter[str] = Counter()
+        self.metrics: dict[str, float] = {}
         self.attachments = self.attachment_octets = self.octets_in = self.octets_skipped = self.octets_out = 0
         self.folders: set[str] = set()
         self.in_doubt: list[str] = []
@@ -149,6 +151,11 @@ class Tally:
             if outcome.ending not in _EXPECTED and len(self.notices) < _SHOWN:
                 self.notices.append(_notice(outcome))
 
+    def measure(self, metrics: Mapping[str, float]) -> None:
+        """Add what the stages of one line counted."""
+        for name, value in metrics.items():
+            self.metrics[name] = self.metrics.get(name, 0) + value
+
     def report(self) -> RunReport:
         """The numbers so far."""
         return RunReport(
@@ -158,6 +165,7 @@ class Tally:
             skipped=self.skipped,
             endings={ending: self.endings[ending] for ending in Ending},
             defects=dict(sorted(self.defects.items())),
+            metrics=dict(sorted(self.metrics.items())),
             attachments=self.attachments,
             attachment_octets=self.attachment_octets,
             attachment_folders=tuple(sorted(self.folders)),

@@ -31,7 +31,7 @@ from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import Mail, RawMail, Skipped
 from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
-from mailpipe.pipeline.services import Clock, Current, SystemClock
+from mailpipe.pipeline.services import Clock, Current, Metrics, SystemClock
 from mailpipe.pipeline.step import OnError, Step, Way, Ways, asked
 from mailpipe.pipeline.story import Story
 from mailpipe.pipeline.verdict import Decision, Verdict
@@ -63,6 +63,7 @@ class Line:
         reports: whether the queue tells senders what the sink settled at the first attempt.
         current: told which mail is at the stages.
         clock: what is waited by.
+        metrics: what stages count.
     """
 
     ways: Ways
@@ -76,6 +77,7 @@ class Line:
     reports: bool = False
     current: Current = field(default_factory=Current)
     clock: Clock = field(default_factory=SystemClock)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def sink(self) -> Sink[Any]:

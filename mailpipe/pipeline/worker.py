@@ -100,9 +100,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """An answer, the last: what went wrong when the line was closed."""
+    """An answer, the last.
+
+    Attributes:
+        troubles: what went wrong when the line was closed.
+        metrics: what the stages counted.
+    """
 
     troubles: list[str]
+    metrics: dict[str, float]
 
 
 def _travel_light(*kinds: Any) -> None:
@@ -156,7 +162,7 @@ def _serve(
         desk.land()
     finally:
         troubles = close()
-    answers.send(Closed(troubles))
+    answers.send(Closed(troubles, line.metrics.values))
 
 
 class _Desk:

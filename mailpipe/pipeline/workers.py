@@ -203,8 +203,7 @@ class Workers:
             self._trouble = self._trouble or WorkerTrouble(event.words, event.exit_code)
             worker.is_closing = True
         elif isinstance(event, Closed):
-            for sentence in event.troubles:
-                self._batch.warn(sentence)
+            self._closed(event)
         else:
             self._died(worker)
 
@@ -335,8 +334,12 @@ class Workers:
         while not self._events.empty():
             _, event = self._events.get()
             if isinstance(event, Closed):
-                for sentence in event.troubles:
-                    self._batch.warn(sentence)
+                self._closed(event)
+
+    def _closed(self, event: Closed) -> None:
+        for sentence in event.troubles:
+            self._batch.warn(sentence)
+        self._batch.tally.measure(event.metrics)
 
 
 class _Shared:

@@ -275,3 +275,40 @@ def test_the_log_names_the_mail(pipeline, caplog):
 
     pipeline('[[stage]]\nuse = "speaks"\n', Speaks).process(raw("100% wool"))
     assert caplog.messages == ["-:0: speaks: it is 100% wool"]
+
+
+COUNTER = '''
+import mailpipe
+
+
+class Tell(mailpipe.Stage):
+    """Counts mails and octets."""
+
+    name = "tell"
+    touches = mailpipe.Access()
+
+    def open(self, services):
+        self.metrics = services.metrics
+
+    def process(self, mail):
+        self.metrics.count("mails")
+        self.metrics.count("octets", len(mail.message))
+        return mail
+
+
+def register(registry):
+    registry.add_stage(Tell)
+'''
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_stages_count_is_in_the_report(tmp_path, workers):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "tell.py").write_text(COUNTER, "utf-8")
+    (tmp_path / "in").mkdir()
+    for number in range(7):
+        (tmp_path / "in" / f"{number}.eml").write_bytes(OCTETS % b"tides")
+    text = f'[source]\nuse = "eml"\npath = "in"\n[[stage]]\nuse = "tell"\n[sink]\nuse = "discard"\n[run]\nworkers = {workers}\n'
+    registry = load_registry(tmp_path)
+    with assemble(parse_settings(text, tmp_path / "p.toml", registry), registry) as made:
+        assert made.run().metrics == {"tell.mails": 7, "tell.octets": 7 * len(OCTETS % b"tides")}
