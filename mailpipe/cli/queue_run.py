@@ -49,9 +49,9 @@ def flush(
 
     log_to_stderr(0)
     with _opened_line(pipeline, [*(overrides or ()), *queue_override(directory)]) as line, stopping() as signals:
-        queue, sink, loops, settings = line
+        queue, sink, loops, routes, settings = line
         counts = redeliver(
-            queue, sink, settings.limits, everything=not due, loops=loops, should_stop=signals.has_come
+            queue, sink, settings.limits, everything=not due, loops=loops, routes=routes, should_stop=signals.has_come
         )
     _say("queue flush", counts, as_json=as_json)
     return 128 + signals.number if signals.number else _code(counts)
@@ -80,17 +80,18 @@ def run(
                 output.complain(f"{entry.id} to <{one.address}> {one.state.value}: {reply(one)}", prefix="")
 
     with _opened_line(pipeline, [*(overrides or ()), *queue_override(directory)]) as line, _waking() as alarm:
-        queue, sink, loops, settings = line
+        queue, sink, loops, routes, settings = line
         waiting = sum(one.is_question for entry in queue.list("in-doubt") for one in entry.recipients)
         if waiting:
             output.complain(f"{output.count_text(waiting, 'recipient')} {_QUESTIONS}")
         if once:
             counts = redeliver(
-                queue, sink, settings.limits, loops=loops, on_progress=on_progress, should_stop=alarm.signals.has_come
+                queue, sink, settings.limits, loops=loops, routes=routes, on_progress=on_progress,
+                should_stop=alarm.signals.has_come,
             )
         else:
             counts = keep_redelivering(
-                queue, sink, alarm.wait, settings.limits, loops=loops, on_progress=on_progress,
+                queue, sink, alarm.wait, settings.limits, loops=loops, routes=routes, on_progress=on_progress,
                 should_flush=alarm.should_flush, should_stop=alarm.signals.has_come,
             )
     _say("queue run", counts, as_json=as_json)
@@ -102,23 +103,22 @@ def run(
 @contextmanager
 def _opened_line(
     pipeline: str, overrides: list[str]
-) -> "Iterator[tuple[Queue, Sink[Any], LoopRule | None, Settings]]":
-    """The queue and the open sink of a pipeline file.
+) -> "Iterator[tuple[Queue, Sink[Any], LoopRule | None, dict[str, Sink[Any]], Settings]]":
+    """The queue and the open sinks of a pipeline file.
 
     Raises:
         ConfigError: the file has no queue or no sink.
     """
-    from mailpipe.pipeline.redeliver import loop_rule, open_queue  # slow to import
+    from mailpipe.pipeline.line import open_sinks  # slow to import
+    from mailpipe.pipeline.redeliver import loop_rule, open_queue
 
     registry, settings = load(pipeline, overrides)
     if settings.queue is None:
         raise ConfigError(f'{pipeline}: there is no [queue] table; add one with directory = "queue"')
     if settings.sink is None:
         raise ConfigError(f"{pipeline}: there is no [sink] table; say where mail goes")
-    sink = registry.sink(settings.sink.use)(settings.sink.options)
-    with open_queue(settings.queue) as queue, closing(sink):
-        sink.open()
-        yield queue, sink, loop_rule(settings.queue, sink), settings
+    with open_queue(settings.queue) as queue, open_sinks(settings, registry) as (sink, routes):
+        yield queue, sink, loop_rule(settings.queue, sink), routes, settings
 
 
 class _Alarm:

@@ -209,7 +209,10 @@ class Pipeline:
         delivered, failed = (tally.queue.delivered, tally.queue.failed) if tally.queue else (0, 0)
         if not batch.is_stopped and queue.counts().due:
             line = self._opened()
-            counts = redeliver(queue, line.sink, line.limits, loops=line.loops, should_stop=lambda: batch.is_stopped)
+            counts = redeliver(
+                queue, line.sink, line.limits, loops=line.loops, routes=line.ways.sinks,
+                should_stop=lambda: batch.is_stopped,
+            )  # fmt: skip
             delivered, failed = delivered + counts.delivered, failed + counts.failed
         tally.queue = QueueReport(delivered=delivered, failed=failed, waiting=queue.counts().messages)
 

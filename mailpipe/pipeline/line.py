@@ -6,7 +6,8 @@
 Never here: how mail flows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailpipe.errors import ConfigError, MailpipeError, SinkError, StageError
@@ -110,6 +111,22 @@ class _Opener:
             return Rule.of(use.condition, self.maker.clock)
         except OSError as error:
             raise ConfigError(f"{use.key}.when: cannot read {error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def open_sinks(settings: Settings, registry: Registry) -> Iterator[tuple[Sink[Any], dict[str, Sink[Any]]]]:
+    """The pipeline's sink and those of its routes, open while it lasts.
+
+    Raises:
+        MailpipeError: one of them cannot be opened; the others are closed.
+    """
+    assert settings.sink is not None
+    opener = _Opener(settings, registry)
+    try:
+        sink = opener.sink(settings.sink)
+        yield sink, {name: opener.sink(each.sink) for name, each in settings.routes.items() if each.sink is not None}
+    finally:
+        opener.close()
 
 
 def open_line(

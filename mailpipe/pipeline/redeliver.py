@@ -10,7 +10,10 @@ Never here: stages; mail in the queue has passed them. When to try again; that i
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from mailpipe.fields import is_address
@@ -20,6 +23,7 @@ from mailpipe.pipeline.component import Sink
 from mailpipe.pipeline.handing_over import hand_over, result_of
 from mailpipe.pipeline.loop import LoopRule
 from mailpipe.pipeline.mail import Mail, Origin
+from mailpipe.pipeline.outcome import Fate, Receipt
 from mailpipe.pipeline.settings import QueueSettings
 from mailpipe.queue import (
     DeliveryCounts,
@@ -33,6 +37,10 @@ from mailpipe.queue import (
     deliver_forever,
     deliver_side_by_side,
 )
+
+Routes = Mapping[str, Sink[Any]]
+"""The sinks of routes, by name."""
+NO_ROUTES: Routes = MappingProxyType({})
 
 
 def open_queue(settings: QueueSettings) -> Queue:
@@ -69,6 +77,7 @@ def redeliver(
     *,
     everything: bool = False,
     loops: LoopRule | None = None,
+    routes: Routes = NO_ROUTES,
     on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> DeliveryCounts:
@@ -80,6 +89,7 @@ def redeliver(
         limits: of understanding.
         everything: also what is not due yet.
         loops: see `loop_rule`.
+        routes: the open sinks of routes, by name.
         on_progress: told each entry and its recipients in their new states.
         should_stop: asked before each message.
 
@@ -88,12 +98,13 @@ def redeliver(
     """
     if sink.in_flight > 1:
         return deliver_side_by_side(
-            queue, _transport(sink, limits, loops), _lanes(sink), everything=everything, on_progress=on_progress,
-            should_stop=should_stop,
+            queue, _transport(sink, limits, loops, routes), _lanes(sink, routes), everything=everything,
+            on_progress=on_progress, should_stop=should_stop,
         )  # fmt: skip
     return deliver_due(
-        queue, _transport(sink, limits, loops), everything=everything, on_progress=on_progress, should_stop=should_stop
-    )
+        queue, _transport(sink, limits, loops, routes), everything=everything, on_progress=on_progress,
+        should_stop=should_stop,
+    )  # fmt: skip
 
 
 def keep_redelivering(
@@ -103,6 +114,7 @@ def keep_redelivering(
     limits: Limits = DEFAULT_LIMITS,
     *,
     loops: LoopRule | None = None,
+    routes: Routes = NO_ROUTES,
     on_progress: Callable[[Entry, tuple[Recipient, ...]], None] | None = None,
     should_flush: Callable[[], bool] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -114,22 +126,39 @@ def keep_redelivering(
     """
     if sink.in_flight > 1:
         return deliver_side_by_side(
-            queue, _transport(sink, limits, loops), _lanes(sink), wait=wait, on_progress=on_progress,
+            queue, _transport(sink, limits, loops, routes), _lanes(sink, routes), wait=wait, on_progress=on_progress,
             should_flush=should_flush, should_stop=should_stop,
         )  # fmt: skip
     return deliver_forever(
-        queue, _transport(sink, limits, loops), wait, on_progress=on_progress, should_flush=should_flush,
+        queue, _transport(sink, limits, loops, routes), wait, on_progress=on_progress, should_flush=should_flush,
         should_stop=should_stop,
     )  # fmt: skip
 
 
-def _lanes(sink: Sink[Any]) -> Lanes:
-    return Lanes(sink.in_flight, sink.lane_width, lambda entry: sink.lane(entry.envelope))
+def _lanes(sink: Sink[Any], routes: Routes) -> Lanes:
+    def lane(entry: Entry) -> str:
+        own = routes.get(entry.route, sink)
+        return f"{entry.route}>{own.lane(entry.envelope)}"
+
+    return Lanes(sink.in_flight, sink.lane_width, lane)
 
 
-def _transport(sink: Sink[Any], limits: Limits, loops: LoopRule | None) -> Callable[[Entry], list[RecipientResult]]:
+def _transport(
+    sink: Sink[Any], limits: Limits, loops: LoopRule | None, routes: Routes
+) -> Callable[[Entry], list[RecipientResult]]:
+    # one that takes a mail at a time is never asked by two threads
+    locks = {name: Lock() if own.in_flight == 1 else nullcontext() for name, own in routes.items()}
+
     def transport(entry: Entry) -> list[RecipientResult]:
         mail = Mail(parse(entry.octets, limits=limits), entry.envelope, Origin("queue", entry.origin, ident=entry.id))
-        return [result_of(each, sink) for each in hand_over(sink, mail, loops).recipients]
+        if not entry.route:
+            return [result_of(each, sink) for each in hand_over(sink, mail, loops).recipients]
+        if (own := routes.get(entry.route)) is None:
+            words = f"it waits for the route {entry.route!r}, which has no sink in the pipeline file any more"
+            receipt = Receipt.of_all(mail.envelope.forward_paths, Fate.DEFERRED, "4.3.5", words)
+            return [result_of(each, sink) for each in receipt.recipients]
+        with locks[entry.route]:
+            receipt = hand_over(own, mail)
+        return [result_of(each, own) for each in receipt.recipients]
 
     return transport

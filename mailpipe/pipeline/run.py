@@ -418,8 +418,7 @@ class Engine:
         if self.journal is not None:
             self.journal.begin(begun.digest, mail.origin, begun.trip.root)
         receipt = hand_over(begun.way.sink, mail, self.line.loops if begun.way.is_main else None)
-        if begun.way.is_main:
-            receipt = self._queued(mail, receipt)
+        receipt = self._queued(mail, receipt, begun.way)
         if any(entry.fate is Fate.IN_DOUBT for entry in receipt.recipients):
             begun.trip.taken.in_doubt.append(mail.origin.key)
         if mail is not story.mail:
@@ -435,25 +434,25 @@ class Engine:
             return story.end(Ending.DEFERRED, EnhancedStatus(4, 1, 3), reason)
         return story.end(Ending.FAILED, _NO_RECIPIENT, reason)
 
-    def _report(self, queue: "Queue", mail: Mail, receipt: Receipt) -> None:
+    def _report(self, queue: "Queue", mail: Mail, receipt: Receipt, sink: Sink[Any]) -> None:
         """Let the queue tell the sender of what was settled at the first attempt."""
         told = [each for each in receipt.recipients if each.fate in (Fate.FAILED, Fate.DELIVERED)]
         try:
             queue.report(
                 bytes(mail.message),
                 mail.envelope.with_forward_paths(*(each.recipient for each in told)),
-                [result_of(each, self.line.sink) for each in told],
+                [result_of(each, sink) for each in told],
                 origin=mail.origin.key,
             )
         except Exception as error:  # noqa: BLE001 - what the sink did is done, and is in the outcome
             _log.warning("%s: the sender could not be told: %s", mail.origin, words_of(error))
 
-    def _queued(self, mail: Mail, receipt: Receipt) -> Receipt:
+    def _queued(self, mail: Mail, receipt: Receipt, way: Way) -> Receipt:
         """Put the recipients that were not served into the queue, where there is one."""
         waiting = tuple(entry for entry in receipt.recipients if entry.fate in _OPEN)
         queue = self.line.queue
         if queue is not None and self.line.reports:
-            self._report(queue, mail, receipt)
+            self._report(queue, mail, receipt, way.sink)
         if queue is None or not waiting:
             return receipt
         paths = tuple(entry.recipient for entry in waiting if entry.recipient.address)
@@ -464,6 +463,7 @@ class Engine:
                 origin=mail.origin.key,
                 reasons=[(entry.status, entry.diagnostic) for entry in waiting],
                 in_doubt={entry.recipient.address for entry in waiting if entry.fate is Fate.IN_DOUBT},
+                route="" if way.is_main else way.name,
             )
         except Exception as error:  # noqa: BLE001 - whatever it was, the mail is not safe in the queue
             words = f"and it could not be queued: {words_of(error)}"

@@ -123,6 +123,11 @@ class _Reader:
         check = self._table(tree, "check", CheckSettings)
         if sink is not None and queue is not None and queue.directory is not None:
             sink = _beside_the_queue(sink, queue.directory)
+        if queue is not None and queue.directory is not None:
+            for name, route in routes.items():
+                if route.sink is not None:
+                    own = _beside_the_queue(route.sink, queue.directory)
+                    routes[name] = route.model_copy(update={"sink": own})
         self._check_ways(stages, routes)
         if self.problems or not (envelope and limits and run and quarantine and check):
             raise SettingsError.of_all(self.problems)

@@ -99,6 +99,11 @@ class Ways:
     routes: Mapping[str, Way] = field(default_factory=dict)
     are_branched: bool = field(init=False)
 
+    @property
+    def sinks(self) -> "dict[str, Sink[Any]]":
+        """The sinks of the routes that have one."""
+        return {name: way.sink for name, way in self.routes.items() if not way.is_main}
+
     def __post_init__(self) -> None:
         steps = self.main.steps
         self.are_branched = bool(self.routes) or any(step.rule is not None for step in steps)

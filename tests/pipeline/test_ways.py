@@ -312,3 +312,61 @@ def test_what_stages_count_is_in_the_report(tmp_path, workers):
     registry = load_registry(tmp_path)
     with assemble(parse_settings(text, tmp_path / "p.toml", registry), registry) as made:
         assert made.run().metrics == {"tell.mails": 7, "tell.octets": 7 * len(OCTETS % b"tides")}
+
+
+FLAKY = '''
+import pathlib
+
+import mailpipe
+
+
+class Flaky(mailpipe.Sink):
+    """Takes mail once its gate is open."""
+
+    name = "flaky"
+
+    class Options(mailpipe.Options):
+        """Where."""
+
+        folder: mailpipe.LocalPath
+        """The folder; it must be there."""
+
+    def deliver(self, mail):
+        if not self.options.folder.is_dir():
+            raise mailpipe.errors.TransientFailure("the folder is not there")
+        (self.options.folder / str(len(list(self.options.folder.iterdir())))).write_bytes(bytes(mail.message))
+        return mailpipe.Receipt.of_all(mail.envelope.forward_paths, mailpipe.Fate.DELIVERED, "2.0.0")
+
+
+def register(registry):
+    registry.add_sink(Flaky)
+'''
+
+
+def test_what_the_sink_of_a_route_cannot_take_waits_for_that_sink(tmp_path):
+    from mailpipe.pipeline.line import open_sinks
+    from mailpipe.pipeline.redeliver import open_queue, redeliver
+
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "flaky.py").write_text("import mailpipe.errors" + FLAKY, "utf-8")
+    (tmp_path / "one.eml").write_bytes(OCTETS % b"spam")
+    (tmp_path / "inbox").mkdir()
+    text = (
+        '[source]\nuse = "eml"\npath = "one.eml"\n[queue]\ndirectory = "queue"\n'
+        '[[stage]]\ngoto = "spam"\n[route.spam.sink]\nuse = "flaky"\nfolder = "spam"\n'
+        '[sink]\nuse = "flaky"\nfolder = "inbox"\n'
+    )
+    registry = load_registry(tmp_path)
+    settings = parse_settings(text, tmp_path / "p.toml", registry)
+    with assemble(settings, registry) as made:
+        assert made.run().endings[Ending.QUEUED] == 1
+    with open_queue(settings.queue) as queue:
+        assert [(entry.route, entry.origin) for entry in queue.list()] == [("spam", f"eml:{tmp_path}/one.eml:0")]
+        with open_sinks(settings, registry) as (sink, routes):
+            gone = redeliver(queue, sink, everything=True)
+            assert gone.deferred == 1
+            assert "has no sink in the pipeline file any more" in next(queue.list()).recipients[0].diagnostic
+            (tmp_path / "spam").mkdir()
+            assert redeliver(queue, sink, everything=True, routes=routes).delivered == 1
+    assert [path.read_bytes() for path in (tmp_path / "spam").iterdir()] == [OCTETS % b"spam"]
+    assert list((tmp_path / "inbox").iterdir()) == []
