@@ -23,6 +23,8 @@
     └── ComponentError            a component's own exception, raised `from` it    75  4.3.0
         ├── SourceError
         ├── StageError
+        │   ├── BudgetExceeded  a mail took too much of it: budget
+        │   └── StageLost       its process ended, or said what nobody understands
         └── SinkError
 
 Never here: anything but plain values, so that every room may import this file. Decisions about a message are
@@ -351,6 +353,22 @@ class StageError(ComponentError):
     """A stage's own exception."""
 
     kind = "stage"
+
+
+class BudgetExceeded(StageError):
+    """One mail took more of a stage than its budget allows.
+
+    Attributes:
+        budget: "time", "memory" or "expansion".
+    """
+
+    def __init__(self, component: str, reason: str, mail: str, budget: str) -> None:
+        self.budget = budget
+        super().__init__(component, reason, mail)
+
+
+class StageLost(StageError):
+    """The process of a stage ended at a mail, or said what cannot be understood."""
 
 
 class SinkError(ComponentError):
