@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mailpipe.errors import ConfigError, MailpipeError, SinkError, StageError
+from mailpipe.pipeline.access import Budget
 from mailpipe.pipeline.async_stage import caller_of, run_to_its_end
 from mailpipe.pipeline.component import AnyComponent, Sink, Stage
 from mailpipe.pipeline.loop import LoopRule
@@ -22,6 +23,7 @@ from mailpipe.pipeline.settings import Settings, Use, look_up_secret
 from mailpipe.pipeline.step import OnError, Step, Way, Ways
 
 if TYPE_CHECKING:  # slow to import; a filter may have none
+    from mailpipe.pipeline.isolation import IsolatedStage
     from mailpipe.pipeline.rules import Rule
     from mailpipe.queue import Queue
 
@@ -41,7 +43,7 @@ class _Opener:
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings, self._registry = settings, registry
         self.maker = ServicesMaker(secrets=Secrets(look_up_secret))
-        self.opened: list[AnyComponent | Queue] = []
+        self.opened: list[AnyComponent | IsolatedStage | Queue] = []
 
     def close(self) -> list[str]:
         """Close what was opened, the last first; what went wrong."""
@@ -96,13 +98,24 @@ class _Opener:
             return Step(use.label, None, rule, on_error, step.goto or "", step.tee)
         component = self._registry.stage(use.use)
         budget = step.budget.budget().over(component.budget)
-        call = self._call(component, use)
+        # a budget that the file asks for can only be kept elsewhere; one that the stage itself names goes along
+        is_apart = step.isolate or step.budget.time is not None or step.budget.memory is not None
+        call = self._apart(use, budget) if is_apart else self._call(component, use)
         return Step(use.label, call, rule, on_error, expansion=budget.expansion)
 
     def _call(self, component: type[Stage[Any]], use: Use) -> Callable[[Any], object]:
         stage = _made(component, use.options, use.key)
         self.open_one(stage, use.key, lambda: run_to_its_end(stage.open(self.maker.make(use.label))))
         return caller_of(stage)
+
+    def _apart(self, use: Use, budget: Budget) -> Callable[[Any], object]:
+        from mailpipe.pipeline.isolation import IsolatedStage, StageRecipe  # slow to import, and few stages need it
+
+        recipe = StageRecipe.of(self._registry, use.use, use.options, use.key)
+        stage = IsolatedStage(recipe, budget, self._settings.limits)
+        stage.open(self.maker.make(use.label))
+        self.opened.append(stage)
+        return stage
 
     def _rule(self, use: Use) -> "Rule":
         from mailpipe.pipeline.rules import Rule  # slow to import, and most pipelines have no rules
