@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from mailpipe.auth.canonical import CRLF, Canonical, Form, relaxed_field, simple_field
+from mailpipe.auth.canonical import CRLF, Canonical, Form, relaxed_field, simple_field, with_crlf
 from mailpipe.fields.authentication import parse_tags
 from mailpipe.wire.folding import body_of
 
@@ -128,6 +128,11 @@ def canonical_without_signature(raw: bytes, form: Form) -> bytes:
             break
     stripped = name + colon + b";".join(pieces)
     return stripped if form == "simple" else relaxed_field(stripped).removesuffix(CRLF)
+
+
+def relaxed_own(raw: bytes) -> bytes:
+    """What a signature field is known by, however it is folded."""
+    return b"".join(relaxed_field(with_crlf(raw)).split())
 
 
 class _Reader:
