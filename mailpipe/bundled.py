@@ -19,8 +19,12 @@ def register(registry: Registry) -> None:
     registry.add_lazy("source", "stdin", "mailpipe.sources.stdio:StdinSource")
 
     registry.add_lazy("stage", "accept", "mailpipe.stages.decide:Accept")
+    registry.add_lazy("stage", "arc-seal", "mailpipe.stages.arc_seal:ArcSeal")
+    registry.add_lazy("stage", "arc-verify", "mailpipe.stages.arc_verify:ArcVerify")
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
+    registry.add_lazy("stage", "dkim-sign", "mailpipe.stages.dkim_sign:DkimSign")
+    registry.add_lazy("stage", "dkim-verify", "mailpipe.stages.dkim_verify:DkimVerify")
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
