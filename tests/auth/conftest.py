@@ -18,15 +18,16 @@ def _pem(key):
 
 @pytest.fixture(scope="session")
 def keys():
-    """A key of each kind: `rsa` and `ed25519`, their PEM beside them, and `records` by name for selectors s1 and s2."""
-    pems = {"rsa": _pem(rsa.generate_private_key(65537, 2048)), "ed25519": _pem(ed25519.Ed25519PrivateKey.generate())}
+    """A key of each kind: `rsa` and `ed25519`, their PEM beside them, and `records` by name for selectors s1, s2 and dk."""
+    short = ed25519.Ed25519PrivateKey.generate()
+    pems = {"rsa": _pem(rsa.generate_private_key(65537, 2048)), "ed25519": _pem(short)}
     made = {kind: load_private_key(pem) for kind, pem in pems.items()}
     records = {
         f"{selector}._domainkey.{domain}": made[kind].record
-        for selector, kind in (("s1", "rsa"), ("s2", "ed25519"))
+        for selector, kind in (("s1", "rsa"), ("s2", "ed25519"), ("dk", "rsa"))
         for domain in ("example.org", "example.net")
     }
-    return SimpleNamespace(**made, rsa_pem=pems["rsa"], ed25519_pem=pems["ed25519"], records=records)
+    return SimpleNamespace(**made, rsa_pem=pems["rsa"], ed25519_pem=pems["ed25519"], ed25519_seed=short.private_bytes_raw(), records=records)
 
 
 @pytest.fixture(scope="session")
