@@ -1,4 +1,4 @@
-"""The question that everything here asks of the DNS: the TXT records of a name (RFC 1035 section 3.3.14).
+"""The questions that everything here asks of the DNS: TXT records, and for SPF also addresses, exchangers and names.
 
     def lookup(name: str) -> tuple[bytes, ...]: ...     # the strings of each record joined, () where there are none
     verify(message, lookup)
@@ -32,3 +32,23 @@ class TxtLookup(Protocol):
         Raises:
             LookupFailed: no answer could be had.
         """
+
+
+class Lookup(Protocol):
+    """Asks for every kind of record that SPF (RFC 7208 section 5) and DMARC need.
+
+    Names are in A-labels and may end in a dot. Every method gives () where there is no such record or no such name,
+    and raises `LookupFailed` where no answer could be had.
+    """
+
+    def txt(self, name: str, /) -> tuple[bytes, ...]:
+        """The TXT records, the strings of each joined."""
+
+    def addresses(self, name: str, family: int, /) -> tuple[str, ...]:
+        """The addresses of a host: its A records where the family is 4, its AAAA records where it is 6."""
+
+    def mx(self, name: str, /) -> tuple[str, ...]:
+        """The exchangers of a domain, the most preferred first."""
+
+    def ptr(self, ip: str, /) -> tuple[str, ...]:
+        """The names of an IP address."""

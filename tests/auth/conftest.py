@@ -1,5 +1,7 @@
-"""Keys, made once, and the records that publish them."""
+"""Keys, made once, and the records that publish them; a table in place of the DNS."""
 
+import importlib.util
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -34,3 +36,14 @@ def keys():
 def lookup(keys):
     """A lookup over the records of `keys`."""
     return lambda name: (keys.records[name],) if name in keys.records else ()
+
+
+_spec = importlib.util.spec_from_file_location("zone", Path(__file__).with_name("zone.py"))
+_module = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_module)
+
+
+@pytest.fixture
+def zone():
+    """The class of tables."""
+    return _module.Zone

@@ -69,7 +69,7 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "dns": ("mailpipe/net/resolver.py",),
     "cryptography": ("mailpipe/net/tls.py", "mailpipe/auth/keys.py"),
     "publicsuffixlist": ("mailpipe/auth/organization.py",),
-    "idna": ("mailpipe/smtp/", "mailpipe/fields/", "mailpipe/writer/", "mailpipe/wire/", "mailpipe/codec/"),
+    "idna": ("mailpipe/smtp/", "mailpipe/fields/", "mailpipe/writer/", "mailpipe/wire/", "mailpipe/codec/", "mailpipe/auth/domain.py"),
     "typer": ("mailpipe/cli/",),
     "rich": ("mailpipe/cli/",),
     "psycopg": ("mailpipe/queue/postgres_connection.py", "mailpipe/queue/postgres_owner.py"),
