@@ -33,6 +33,8 @@ MAX_TTL = 86_400.0
 """LIMIT: seconds that an answer is remembered, whatever its TTL."""
 MAX_REMEMBERED = 10_000
 """LIMIT: answers that are remembered at a time."""
+MAX_TEXT = 8192
+"""LIMIT: octets of TXT records that are remembered; a name may have 64 KiB, and senders choose the names."""
 _UDP_SIZE = 1232  # what passes every path unfragmented
 
 R = TypeVar("R")
@@ -153,7 +155,34 @@ class Resolver:
         Raises:
             TransientFailure: as with `mx`.
         """
-        return self._ask(name, "TXT", lambda record: b"".join(record.strings).decode("ascii", "backslashreplace"))
+        answer = self.texts(name)
+        texts = tuple(text.decode("ascii", "backslashreplace") for text in answer.records)
+        return Answer(texts, answer.name, answer.exists, answer.is_validated, answer.expires_at)
+
+    def texts(self, name: str) -> Answer[bytes]:
+        """The same in octets, as they were published.
+
+        Raises:
+            TransientFailure: as with `mx`.
+        """
+        return self._ask(name, "TXT", lambda record: b"".join(record.strings))
+
+    def addresses_of(self, host: str, family: int) -> Answer[str]:
+        """The IPv4 addresses of a host where the family is 4, the IPv6 ones where it is 6.
+
+        Raises:
+            TransientFailure: as with `mx`.
+        """
+        return self._ask(host, "A" if family == 4 else "AAAA", lambda record: str(record.address))
+
+    def names(self, ip: str) -> Answer[str]:
+        """The names of an IP address (PTR, RFC 1035 section 3.3.12), in lower case without the last dot.
+
+        Raises:
+            TransientFailure: as with `mx`.
+            ValueError: it is no address.
+        """
+        return self._ask(ip_address(ip).reverse_pointer, "PTR", lambda record: _text(record.target))
 
     def tlsa(self, host: str, port: int) -> Answer[TlsaRecord]:
         """The certificates that a host announces for a TCP port (RFC 6698 section 3).
@@ -174,6 +203,8 @@ class Resolver:
         if known is not None and now < known.expires_at:
             return known
         answer = self._follow(key[0], kind, typed, now)
+        if sum(len(record) for record in answer.records if isinstance(record, bytes)) > MAX_TEXT:
+            return answer
         with self._lock:
             if len(self._remembered) >= MAX_REMEMBERED:
                 self._forget(now)

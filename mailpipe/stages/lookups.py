@@ -1,4 +1,4 @@
-"""The door of stages to the DNS: TXT records, remembered, each mail with a time of its own.
+"""The door of stages to the DNS: the questions of SPF, DKIM and DMARC, remembered, each mail with a time of its own.
 
     class Options(LookupOptions): ...            # nameservers, dns_timeout, dns_deadline
 
@@ -6,15 +6,16 @@
         self._lookup = open_lookup(self.options, services)
 
     def process(self, mail):
-        self._lookup.begin()
-        self._lookup("s1._domainkey.example.org")
+        self._lookup.begin()                     # the time of this mail begins
+        self._lookup.txt("_dmarc.example.org"), self._lookup("selector._domainkey.example.org")
 
-It needs dnspython, the extra `mailpipe[auth]`.
+Stages of one worker that ask the same servers share what is remembered. It needs dnspython, the extra `mailpipe[auth]`.
 
 Never here: what an answer means.
 """
 
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from mailpipe.auth.lookup import LookupFailed, TxtLookup
 from mailpipe.errors import ConfigError, TransientFailure
@@ -38,7 +39,7 @@ class LookupOptions(Options):
 
 
 class DnsLookup:
-    """A `TxtLookup` over a resolver."""
+    """A `Lookup` over a resolver; called, it asks for TXT records as a `TxtLookup` does."""
 
     def __init__(self, resolver: "Resolver", clock: Clock, deadline: float) -> None:
         self._resolver, self._clock, self._deadline = resolver, clock, deadline
@@ -48,18 +49,65 @@ class DnsLookup:
         """The time of another mail begins. Before the first call of this there is no deadline."""
         self._until = self._clock.monotonic() + self._deadline
 
+    def _check(self, name: str) -> None:
+        if self._until is not None and self._clock.monotonic() >= self._until:
+            raise LookupFailed(f"the DNS was asked for {self._deadline:g} s for this mail, {name!r} is left")
+
     def __call__(self, name: str, /) -> tuple[bytes, ...]:
+        """The same as `txt`."""
+        return self.txt(name)
+
+    def txt(self, name: str, /) -> tuple[bytes, ...]:
         """The TXT records of a name.
 
         Raises:
             LookupFailed: no answer could be had.
         """
-        if self._until is not None and self._clock.monotonic() >= self._until:
-            raise LookupFailed(f"the DNS was asked for {self._deadline:g} s for this mail, {name!r} is left")
+        self._check(name)
         try:
-            return tuple(text.encode() for text in self._resolver.txt(name).records)
+            return self._resolver.texts(name).records
         except TransientFailure as error:
             raise LookupFailed(str(error)) from error
+
+    def addresses(self, name: str, family: int, /) -> tuple[str, ...]:
+        """The addresses of a host, IPv4 where the family is 4, IPv6 where it is 6.
+
+        Raises:
+            LookupFailed: no answer could be had.
+        """
+        self._check(name)
+        try:
+            return self._resolver.addresses_of(name, family).records
+        except TransientFailure as error:
+            raise LookupFailed(str(error)) from error
+
+    def mx(self, name: str, /) -> tuple[str, ...]:
+        """The exchangers of a domain, the most preferred first.
+
+        Raises:
+            LookupFailed: no answer could be had.
+        """
+        self._check(name)
+        try:
+            records = self._resolver.mx(name).records
+        except TransientFailure as error:
+            raise LookupFailed(str(error)) from error
+        return tuple(each.host for each in sorted(records, key=lambda each: each.preference))
+
+    def ptr(self, ip: str, /) -> tuple[str, ...]:
+        """The names of an IP address.
+
+        Raises:
+            LookupFailed: no answer could be had.
+        """
+        self._check(ip)
+        try:
+            return self._resolver.names(ip).records
+        except TransientFailure as error:
+            raise LookupFailed(str(error)) from error
+
+
+_resolvers: "WeakValueDictionary[tuple[tuple[str, ...], float, Clock], Resolver]" = WeakValueDictionary()
 
 
 def open_lookup(options: LookupOptions, services: Services) -> DnsLookup:
@@ -68,14 +116,18 @@ def open_lookup(options: LookupOptions, services: Services) -> DnsLookup:
     Raises:
         ConfigError: dnspython is missing, a name server is no address, or the system names none.
     """
-    try:
-        from mailpipe.net.resolver import Resolver  # dnspython is optional, and slow to import
-    except ImportError as error:
-        raise ConfigError('the DNS cannot be asked without dnspython; run pip install "mailpipe[auth]"') from error
-    try:
-        resolver = Resolver(options.nameservers, clock=services.clock.monotonic, timeout=options.dns_timeout)
-    except ConfigError as error:
-        raise ConfigError(str(error).replace("dns = […]", "nameservers = […]")) from error
+    key = options.nameservers, options.dns_timeout, services.clock
+    resolver = _resolvers.get(key)
+    if resolver is None:
+        try:
+            from mailpipe.net.resolver import Resolver  # dnspython is optional, and slow to import
+        except ImportError as error:
+            raise ConfigError('the DNS cannot be asked without dnspython; run pip install "mailpipe[auth]"') from error
+        try:
+            resolver = Resolver(options.nameservers, clock=services.clock.monotonic, timeout=options.dns_timeout)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("dns = […]", "nameservers = […]")) from error
+        _resolvers[key] = resolver
     return DnsLookup(resolver, services.clock, options.dns_deadline)
 
 

@@ -1,6 +1,8 @@
 """Mails for stages."""
 
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,3 +37,14 @@ def stage() -> Callable[..., Any]:
     yield make
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def dns_server() -> Iterator[Any]:
+    """A name server on loopback with an empty table."""
+    place = Path(__file__).parents[1] / "net" / "dns_server.py"
+    spec = importlib.util.spec_from_file_location("dns_server", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with module.DnsServer() as server:
+        yield server
