@@ -25,12 +25,19 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
     registry.add_lazy("stage", "dkim-sign", "mailpipe.stages.dkim_sign:DkimSign")
     registry.add_lazy("stage", "dkim-verify", "mailpipe.stages.dkim_verify:DkimVerify")
+    registry.add_lazy(
+        "stage", "authentication-results", "mailpipe.stages.authentication_results:AuthenticationResultsStage"
+    )
+    registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
+    registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
+    registry.add_lazy("stage", "dmarc", "mailpipe.stages.dmarc:Dmarc")
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
     registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
     registry.add_lazy("stage", "reject", "mailpipe.stages.decide:Reject")
+    registry.add_lazy("stage", "spf", "mailpipe.stages.spf:Spf")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 
     registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")
