@@ -202,7 +202,7 @@ class _Walk:
         if self.settings.run.workers == 1:
             return
         for use in self.settings.every_stage():
-            if use.use and not self.registry.stage(use.use).is_parallel:
+            if use.use and not self.registry.stage(use.use).may_be_parallel(use.options):
                 self._find("not-parallel", use.key,
                            f"{use.label!r} counts across mails, and each of the {self.settings.run.workers} workers "
                            "would have its own count", "set [run] workers = 1")  # fmt: skip

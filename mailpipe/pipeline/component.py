@@ -152,6 +152,11 @@ class Stage(Component[O]):
         """The decisions that one with these options may take; None where that is not known."""
         return cls.decides
 
+    @classmethod
+    def may_be_parallel(cls, options: O) -> bool:
+        """Whether several workers may each have one with these options; where they matter, a stage says so here."""
+        return cls.is_parallel
+
     def open(self, services: Services) -> Awaitable[None] | None:
         """Acquire what is needed; called once in each worker before the first mail. May be async.
 
@@ -166,6 +171,14 @@ class Stage(Component[O]):
 
         An exception never loses the mail: the engine turns it into the outcome that the stage's `on_error` names,
         *deferred* by default.
+        """
+
+    def ended(self, outcome: Outcome) -> None:
+        """Told how each mail ended, whether it came by here or not, once that is on record; in any thread.
+
+        For one that remembers across mails: what it saw is not yet what became of it. A crash, or a process of its own
+        that the stage lives in, may keep the word from it, and a mail without one may come again. In a rehearsal
+        (`Services.is_rehearsal`) what is said to be delivered is not.
         """
 
 

@@ -15,6 +15,7 @@ from mailpipe.pipeline.access import Budget
 from mailpipe.pipeline.async_stage import caller_of, run_to_its_end
 from mailpipe.pipeline.component import AnyComponent, Sink, Stage
 from mailpipe.pipeline.loop import LoopRule
+from mailpipe.pipeline.outcome import Outcome
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Line
@@ -38,12 +39,14 @@ class _Opener:
     Args:
         settings: of the pipeline.
         registry: where the components come from.
+        is_rehearsal: nothing will be delivered.
     """
 
-    def __init__(self, settings: Settings, registry: Registry) -> None:
+    def __init__(self, settings: Settings, registry: Registry, *, is_rehearsal: bool = False) -> None:
         self._settings, self._registry = settings, registry
-        self.maker = ServicesMaker(secrets=Secrets(look_up_secret))
+        self.maker = ServicesMaker(secrets=Secrets(look_up_secret), is_rehearsal=is_rehearsal)
         self.opened: list[AnyComponent | IsolatedStage | Queue] = []
+        self.listeners: list[Callable[[Outcome], None]] = []
 
     def close(self) -> list[str]:
         """Close what was opened, the last first; what went wrong."""
@@ -106,6 +109,8 @@ class _Opener:
     def _call(self, component: type[Stage[Any]], use: Use) -> Callable[[Any], object]:
         stage = _made(component, use.options, use.key)
         self.open_one(stage, use.key, lambda: run_to_its_end(stage.open(self.maker.make(use.label))))
+        if type(stage).ended is not Stage.ended:
+            self.listeners.append(stage.ended)
         return caller_of(stage)
 
     def _apart(self, use: Use, budget: Budget) -> Callable[[Any], object]:
@@ -158,7 +163,7 @@ def open_line(
     Raises:
         MailpipeError: one of them cannot be opened; the others are closed.
     """
-    opener = _Opener(settings, registry)
+    opener = _Opener(settings, registry, is_rehearsal=sink is not None and sink.name == PRETENCE)
     queue: Queue | None = None
     loops: LoopRule | None = None
     try:
@@ -190,6 +195,7 @@ def open_line(
         opener.maker.current,
         opener.maker.clock,
         opener.maker.metrics,
+        tuple(opener.listeners),
     )
     return line, opener.close
 

@@ -10,7 +10,7 @@ Never here: what becomes of a mail; see `verdict` and `outcome`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from mailpipe.message import Message
@@ -30,6 +30,9 @@ class Origin:
         size: octets of the message in its archive, quoting and all.
         ident: what tells the mail from others in the same location where the offset does not (a Maildir unique
             name, the number of a message made by a stage).
+        root: the key of the mail that a stage made this one of, and that of its maker's, to the first; "" for one that
+            a source gave.
+        branch: of a copy, the routes that its makers took, "/archive"; "" for one that is no copy.
     """
 
     source: str
@@ -37,6 +40,8 @@ class Origin:
     offset: int = 0
     size: int = 0
     ident: str = ""
+    root: str = field(default="", compare=False, repr=False)
+    branch: str = field(default="", compare=False, repr=False)
 
     @property
     def key(self) -> str:
@@ -45,11 +50,12 @@ class Origin:
 
     def child(self, number: int) -> "Origin":
         """The origin of the mail `number` (from 1) that a stage made of this one."""
-        return replace(self, ident=f"{self.ident or self.offset}/{number}")
+        return replace(self, ident=f"{self.ident or self.offset}/{number}", root=self.root or self.key)
 
     def copy(self, route: str) -> "Origin":
         """The origin of the copy that takes a route."""
-        return replace(self, ident=f"{self.ident or self.offset}/{route}")
+        ident, root = f"{self.ident or self.offset}/{route}", self.root or self.key
+        return replace(self, ident=ident, root=root, branch=f"{self.branch}/{route}")
 
     def __str__(self) -> str:
         return f"{self.location}:{self.ident or self.offset}"

@@ -64,6 +64,7 @@ class Line:
         current: told which mail is at the stages.
         clock: what is waited by.
         metrics: what stages count.
+        listeners: told each outcome, in the thread in which the mail ended.
     """
 
     ways: Ways
@@ -78,6 +79,7 @@ class Line:
     current: Current = field(default_factory=Current)
     clock: Clock = field(default_factory=SystemClock)
     metrics: Metrics = field(default_factory=Metrics)
+    listeners: tuple[Callable[[Outcome], None], ...] = ()
 
     @property
     def sink(self) -> Sink[Any]:
@@ -212,6 +214,11 @@ class Engine:
     def _note(self, trip: _Trip, digest: bytes, outcome: Outcome) -> None:
         if self.journal is not None:
             self.journal.end(digest, outcome, trip.root)
+        for listener in self.line.listeners:
+            try:
+                listener(outcome)
+            except Exception as error:  # noqa: BLE001 - the outcome stands, whoever cannot hear it
+                _log.warning("%s: a stage could not be told how it ended: %s", outcome.origin, words_of(error))
 
     # -- the way ----------------------------------------------------------------------------------------------------
 

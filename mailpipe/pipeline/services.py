@@ -133,12 +133,15 @@ class Services:
         metrics: numbers for the report of the run.
         clock: the time.
         secrets: values that must not stand in a pipeline file.
+        is_rehearsal: nothing is delivered, whatever the outcomes say: what a stage remembers of it across mails must
+            be forgotten at the end.
     """
 
     log: "logging.LoggerAdapter[logging.Logger]"
     metrics: Metrics
     clock: Clock
     secrets: Secrets
+    is_rehearsal: bool = False
 
     @classmethod
     def for_tests(
@@ -156,13 +159,16 @@ class ServicesMaker:
         clock, secrets: what they share.
         metrics: theirs together.
         current: where the engine says which mail it has in hand.
+        is_rehearsal: see `Services`.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     secrets: Secrets = field(default_factory=lambda: Secrets({}))
     metrics: Metrics = field(default_factory=Metrics)
     current: Current = field(default_factory=Current)
+    is_rehearsal: bool = False
 
     def make(self, stage: str) -> Services:
         """The services of one stage."""
-        return Services(_Log(stage, self.current), self.metrics.for_stage(stage), self.clock, self.secrets)
+        log, metrics = _Log(stage, self.current), self.metrics.for_stage(stage)
+        return Services(log, metrics, self.clock, self.secrets, self.is_rehearsal)

@@ -121,13 +121,17 @@ class _Reader:
         queue = self._table(tree, "queue", QueueSettings) if "queue" in tree else None
         quarantine = self._table(tree, "quarantine", QuarantineSettings)
         check = self._table(tree, "check", CheckSettings)
-        if sink is not None and queue is not None and queue.directory is not None:
-            sink = _beside_the_queue(sink, queue.directory)
-        if queue is not None and queue.directory is not None:
-            for name, route in routes.items():
-                if route.sink is not None:
-                    own = _beside_the_queue(route.sink, queue.directory)
-                    routes[name] = route.model_copy(update={"sink": own})
+        if queue is not None and (place := queue.directory) is not None:
+            sink = None if sink is None else _beside_the_queue(sink, place)
+            stages = tuple(_beside_the_queue(one, place) for one in stages)
+            routes = {
+                name: RouteSettings(
+                    name=name,
+                    stages=tuple(_beside_the_queue(one, place) for one in route.stages),
+                    sink=None if route.sink is None else _beside_the_queue(route.sink, place),
+                )
+                for name, route in routes.items()
+            }
         self._check_ways(stages, routes)
         if self.problems or not (envelope and limits and run and quarantine and check):
             raise SettingsError.of_all(self.problems)

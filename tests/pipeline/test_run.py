@@ -349,3 +349,25 @@ def test_a_split_mail_tells_what_became_of_its_children(kit, engine_of):
     own = last.take(kit.raw_of("x")).own
     assert own.ending is Ending.SPLIT
     assert [child.ending for child in own.children] == [Ending.DELIVERED, Ending.REJECTED]
+
+
+def test_who_listens_is_told_each_outcome_once_it_is_on_record(kit, engine_of, tmp_path):
+    heard = []
+
+    def deaf(outcome):
+        raise RuntimeError("cannot hear")
+
+    def split(mail):
+        return [mail, mail] if mail.message.subject == "two" else mail
+
+    engine = engine_of(split, listeners=(deaf, heard.append))
+    outcomes = [outcome for subject in ("one", "two") for outcome in engine.take(kit.raw_of(subject)).outcomes]
+    assert sorted(outcome.origin.key for outcome in heard) == sorted(outcome.origin.key for outcome in outcomes)
+    assert [outcome.ending for outcome in heard] == [Ending.DELIVERED, Ending.DELIVERED, Ending.DELIVERED, Ending.SPLIT]
+
+
+def test_what_is_made_of_a_mail_knows_what_it_was_made_of():
+    origin = Origin("mbox", "archive.mbox", 7)
+    copy = origin.child(2).copy("archive")
+    assert (copy.key, copy.root, copy.branch) == ("mbox:archive.mbox:7/2/archive", origin.key, "/archive")
+    assert (origin.root, origin.child(2).root, origin.child(2).branch) == ("", origin.key, "")
