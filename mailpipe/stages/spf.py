@@ -44,8 +44,9 @@ class SpfOptions(LookupOptions):
     """The domain's record cannot be used."""
     temperror: Literal["accept", "tag", "defer"] = "accept"
     """The name servers gave no answer."""
-    helo: bool = True
-    """Whether the name that the client gave in HELO is checked too; no more than a note comes of it."""
+    helo: bool = False
+    """Whether the name that the client gave in HELO is checked too; no more than a second note comes of it. A rule that
+    asks for SPF without a domain then holds for either of them."""
     trust_received: int = OptionField(default=0, ge=0, le=100)
     """How many of the topmost Received fields servers of ours wrote; the last of them says who the client was. For
     archives, where no mail server tells it."""
