@@ -29,6 +29,7 @@ def register(registry: Registry) -> None:
         "stage", "authentication-results", "mailpipe.stages.authentication_results:AuthenticationResultsStage"
     )
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
+    registry.add_lazy("stage", "deduplicate", "mailpipe.stages.deduplicate:Deduplicate")
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
     registry.add_lazy("stage", "dmarc", "mailpipe.stages.dmarc:Dmarc")
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
