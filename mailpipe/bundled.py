@@ -21,6 +21,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "accept", "mailpipe.stages.decide:Accept")
     registry.add_lazy("stage", "arc-seal", "mailpipe.stages.arc_seal:ArcSeal")
     registry.add_lazy("stage", "arc-verify", "mailpipe.stages.arc_verify:ArcVerify")
+    registry.add_lazy("stage", "add-header", "mailpipe.stages.add_header:AddHeader")
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
     registry.add_lazy("stage", "dkim-sign", "mailpipe.stages.dkim_sign:DkimSign")
@@ -39,6 +40,9 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
     registry.add_lazy("stage", "reject", "mailpipe.stages.decide:Reject")
     registry.add_lazy("stage", "spf", "mailpipe.stages.spf:Spf")
+    registry.add_lazy("stage", "remove-header", "mailpipe.stages.remove_header:RemoveHeader")
+    registry.add_lazy("stage", "rename-header", "mailpipe.stages.rename_header:RenameHeader")
+    registry.add_lazy("stage", "set-header", "mailpipe.stages.set_header:SetHeader")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 
     registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")
