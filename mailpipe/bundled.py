@@ -36,6 +36,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
+    registry.add_lazy("stage", "footer", "mailpipe.stages.footer:Footer")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
     registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
     registry.add_lazy("stage", "reject", "mailpipe.stages.decide:Reject")
