@@ -44,6 +44,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "remove-header", "mailpipe.stages.remove_header:RemoveHeader")
     registry.add_lazy("stage", "rename-header", "mailpipe.stages.rename_header:RenameHeader")
     registry.add_lazy("stage", "set-header", "mailpipe.stages.set_header:SetHeader")
+    registry.add_lazy("stage", "strip-attachments", "mailpipe.stages.strip_attachments:StripAttachments")
     registry.add_lazy("stage", "subject-tag", "mailpipe.stages.subject_tag:SubjectTag")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 

@@ -55,7 +55,7 @@ class Footer(Stage[FooterOptions]):
     @classmethod
     def accesses(cls, options: FooterOptions) -> tuple[Access, Access]:
         """It touches bodies, and the fields that say how the body of a message is written."""
-        content = ("MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID")
+        content = text_edit.CONTENT_FIELDS
         named = templates.reads(options.text, options.html or "")
         return Access(fields=content, body=True) | named, Access(fields=content, body=True, notes=(Changed,))
 

@@ -26,6 +26,12 @@ Edit = tuple[int, int, str]
 OPAQUE = SIGNED | {"multipart/report", "application/pkcs7-mime", "application/x-pkcs7-mime"}
 """What is signed or encrypted, and what machines read: no text is added to it."""
 
+CONTENT_FIELDS = (
+    "MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-Disposition", "Content-ID",
+    "Content-Description",
+)  # fmt: skip
+"""The fields of a message that go with its body."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bodies:
