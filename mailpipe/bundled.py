@@ -22,6 +22,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "arc-seal", "mailpipe.stages.arc_seal:ArcSeal")
     registry.add_lazy("stage", "arc-verify", "mailpipe.stages.arc_verify:ArcVerify")
     registry.add_lazy("stage", "add-header", "mailpipe.stages.add_header:AddHeader")
+    registry.add_lazy("stage", "block-types", "mailpipe.stages.block_types:BlockTypes")
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
     registry.add_lazy("stage", "dkim-sign", "mailpipe.stages.dkim_sign:DkimSign")
