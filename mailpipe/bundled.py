@@ -42,6 +42,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
     registry.add_lazy("stage", "reject", "mailpipe.stages.decide:Reject")
     registry.add_lazy("stage", "spf", "mailpipe.stages.spf:Spf")
+    registry.add_lazy("stage", "redact", "mailpipe.stages.redact:Redact")
     registry.add_lazy("stage", "remove-header", "mailpipe.stages.remove_header:RemoveHeader")
     registry.add_lazy("stage", "rename-header", "mailpipe.stages.rename_header:RenameHeader")
     registry.add_lazy("stage", "set-header", "mailpipe.stages.set_header:SetHeader")

@@ -73,6 +73,8 @@ OUTSIDE: dict[str, tuple[str, ...]] = {
     "typer": ("mailpipe/cli/",),
     "rich": ("mailpipe/cli/",),
     "psycopg": ("mailpipe/queue/postgres_connection.py", "mailpipe/queue/postgres_owner.py"),
+    "nh3": ("mailpipe/stages/sanitize_html.py",),
+    "re2": ("mailpipe/stages/redact_patterns.py",),
     "pytest": ("mailpipe/testing/",),
     "aiosmtpd": (),
 }
