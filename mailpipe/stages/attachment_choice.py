@@ -24,17 +24,23 @@ class Choice(Protocol):
     """The options that say which attachments are meant; see those of `extract-attachments`."""
 
     @property
-    def types(self) -> tuple[str, ...]: ...  # noqa: D102
+    def types(self) -> tuple[str, ...]:
+        """Media types that are meant, with wildcards."""
     @property
-    def except_types(self) -> tuple[str, ...]: ...  # noqa: D102
+    def except_types(self) -> tuple[str, ...]:
+        """Media types that are not."""
     @property
-    def names(self) -> tuple[str, ...]: ...  # noqa: D102
+    def names(self) -> tuple[str, ...]:
+        """File names that are meant, with wildcards."""
     @property
-    def min_size(self) -> int: ...  # noqa: D102
+    def min_size(self) -> int:
+        """Octets that one has at least."""
     @property
-    def max_size(self) -> int | None: ...  # noqa: D102
+    def max_size(self) -> int | None:
+        """Octets that one has at most; None for any."""
     @property
-    def inline(self) -> bool: ...  # noqa: D102
+    def inline(self) -> bool:
+        """Whether images that are shown in place are meant."""
 
 
 def checked_note(note: str, facts: tuple[str, ...] = FACTS) -> str:
