@@ -142,10 +142,12 @@ def _attributes(html: str, position: int, found: dict[str, str] | None) -> int:
 
 def attributes(html: str, token: Token) -> dict[str, str]:
     """The attributes of a tag, names in lower case, character references undone; the first of a name counts."""
-    name = _NAME.match(html, token.start + (2 if token.kind == "end" else 1))
     found: dict[str, str] = {}
-    if name is not None and token.kind in ("start", "end"):
-        _attributes(html[: token.stop], name.end(), found)
+    if token.kind in ("start", "end"):
+        tag = html[token.start : token.stop]
+        name = _NAME.match(tag, 2 if token.kind == "end" else 1)
+        assert name is not None
+        _attributes(tag, name.end(), found)
     return {key: _html.unescape(value) if "&" in value else value for key, value in found.items()}
 
 
