@@ -4,7 +4,7 @@
     use = "set-header"
     name = "Reply-To"
     value = "list@example.org"      # see `templates` for what may stand in braces
-    when = "always"                 # always | absent | present
+    only_if = "always"              # always | absent | present
 
 It takes the place of the first field of that name and later ones go; where there is none it is added.
 
@@ -28,7 +28,7 @@ class SetHeaderOptions(Options):
     value: LineTemplate
     """Its text; may name facts of the mail in braces: {subject}, {from_address}, {message_id}, {sender}, {recipients},
     {size}, {origin}."""
-    when: Literal["always", "absent", "present"] = "always"
+    only_if: Literal["always", "absent", "present"] = "always"
     """Whether a message that has no such field, or has one, is left alone."""
     position: Literal["top", "bottom"] = "bottom"
     """Where the field goes in a message that has none of that name."""
@@ -52,7 +52,7 @@ class SetHeader(Stage[SetHeaderOptions]):
         options, header = self.options, mail.message.header
         key, lines = options.name.lower(), list(header.lines)
         places = [place for place, line in enumerate(lines) if line.key == key and line.is_field]
-        if options.when != "always" and bool(places) != (options.when == "present"):
+        if options.only_if != "always" and bool(places) != (options.only_if == "present"):
             return mail
         line_end = _line_end(lines[places[0]].raw, header.line_end) if places else header.line_end
         made = templates.composed(options.name, templates.fill(options.value, mail), line_end)

@@ -118,7 +118,7 @@ class Every(Options):
     """A number."""
     switch: bool = True
     """A switch."""
-    table: dict[str, int] = {}  # noqa: RUF012 - pydantic copies it
+    table: dict[str, int] = {}
     """A table."""
 
 

@@ -80,7 +80,7 @@ def test_a_field_is_set_in_its_place_and_stands_once(mail, stage) -> None:
     ("present", b"S: x\n", False), ("present", b"Subject: x\n", True), ("always", b"S: x\n", True)])  # fmt: skip
 def test_setting_may_depend_on_what_is_there(when, subject, changes, mail, stage) -> None:
     octets = subject + b"\nbody"
-    after = stage(SetHeader, name="subject", value="new", when=when).process(mail(octets))
+    after = stage(SetHeader, name="subject", value="new", only_if=when).process(mail(octets))
     assert (bytes(after.message) != octets) is changes
 
 
