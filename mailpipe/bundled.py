@@ -36,6 +36,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "footer", "mailpipe.stages.footer:Footer")
     registry.add_lazy("stage", "html-to-text", "mailpipe.stages.html_to_text:HtmlToText")
+    registry.add_lazy("stage", "loop-check", "mailpipe.stages.loop_check:LoopCheck")
     registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
     registry.add_lazy("stage", "redact", "mailpipe.stages.redact:Redact")
