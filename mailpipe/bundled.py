@@ -38,6 +38,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "html-to-text", "mailpipe.stages.html_to_text:HtmlToText")
     registry.add_lazy("stage", "loop-check", "mailpipe.stages.loop_check:LoopCheck")
     registry.add_lazy("stage", "quarantine", "mailpipe.stages.decide:SetAside")
+    registry.add_lazy("stage", "rate-limit", "mailpipe.stages.rate_limit:RateLimit")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
     registry.add_lazy("stage", "redact", "mailpipe.stages.redact:Redact")
     registry.add_lazy("stage", "redirect", "mailpipe.stages.decide:Redirect")
