@@ -47,6 +47,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "rename-header", "mailpipe.stages.rename_header:RenameHeader")
     registry.add_lazy("stage", "sanitize-html", "mailpipe.stages.sanitize_html:SanitizeHtml")
     registry.add_lazy("stage", "set-header", "mailpipe.stages.set_header:SetHeader")
+    registry.add_lazy("stage", "sample", "mailpipe.stages.sample:Sample")
     registry.add_lazy("stage", "spf", "mailpipe.stages.spf:Spf")
     registry.add_lazy("stage", "strip-attachments", "mailpipe.stages.strip_attachments:StripAttachments")
     registry.add_lazy("stage", "subject-tag", "mailpipe.stages.subject_tag:SubjectTag")
