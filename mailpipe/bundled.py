@@ -26,6 +26,7 @@ def register(registry: Registry) -> None:
         "stage", "authentication-results", "mailpipe.stages.authentication_results:AuthenticationResultsStage"
     )
     registry.add_lazy("stage", "block-types", "mailpipe.stages.block_types:BlockTypes")
+    registry.add_lazy("stage", "clamav", "mailpipe.stages.clamav:Clamav")
     registry.add_lazy("stage", "decode-mime", "mailpipe.stages.decode_mime:DecodeMime")
     registry.add_lazy("stage", "deduplicate", "mailpipe.stages.deduplicate:Deduplicate")
     registry.add_lazy("stage", "defer", "mailpipe.stages.decide:Defer")
