@@ -34,6 +34,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "dkim-verify", "mailpipe.stages.dkim_verify:DkimVerify")
     registry.add_lazy("stage", "dmarc", "mailpipe.stages.dmarc:Dmarc")
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
+    registry.add_lazy("stage", "external-command", "mailpipe.stages.external_command:ExternalCommand")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "footer", "mailpipe.stages.footer:Footer")
     registry.add_lazy("stage", "html-to-text", "mailpipe.stages.html_to_text:HtmlToText")
