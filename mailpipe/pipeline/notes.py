@@ -23,3 +23,22 @@ class AuthResult:
     domain: str = ""
     reason: str = ""
     properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SpamScore:
+    """A note: how much like spam a mail looks to a scanner.
+
+    Attributes:
+        engine: which scanner, "rspamd".
+        score: the sum; the higher, the more.
+        required: from where on it is spam.
+        action: what the scanner would do, in its words.
+        symbols: what it found, with the score of each.
+    """
+
+    engine: str
+    score: float
+    required: float
+    action: str = ""
+    symbols: tuple[tuple[str, float], ...] = ()

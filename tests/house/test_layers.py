@@ -50,7 +50,7 @@ GROUND_MAY: dict[str, set[str]] = {"errors": {"status", "defect"}, "limits": {"u
 
 NET_DOORS = ("mailpipe/net/", "mailpipe/cli/", "mailpipe/sinks/smtp", "mailpipe/sinks/lmtp", "mailpipe/sources/smtp",
              # a stage that asks a server
-             "mailpipe/stages/clamav", "mailpipe/stages/rspamd", "mailpipe/stages/http_hook", "mailpipe/stages/lookups",
+             "mailpipe/stages/clamav", "mailpipe/stages/http_exchange", "mailpipe/stages/lookups",
              # an event loop for async stages, and none of its sockets
              "mailpipe/pipeline/async_stage")
 """Where the rooms above may open a connection."""
