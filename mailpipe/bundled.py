@@ -56,6 +56,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "http-hook", "mailpipe.stages.http_hook:HttpHook")
     registry.add_lazy("stage", "re-encode", "mailpipe.stages.re_encode:ReEncode")
     registry.add_lazy("stage", "rspamd", "mailpipe.stages.rspamd:Rspamd")
+    registry.add_lazy("stage", "script", "mailpipe.stages.script:Script")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 
     registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")

@@ -26,7 +26,7 @@ import mailpipe
 class Script(mailpipe.Stage):
     """Does what the subject says."""
 
-    name = "script"
+    name = "as-told"
 
     class Options(mailpipe.Options):
         """What it is told beside."""
@@ -165,7 +165,7 @@ def folder(tmp_path: Path) -> Path:
     )
     (place / "archive.mbox").write_bytes(archive)
     (place / "pipe.toml").write_text(
-        '[source]\nuse = "mbox"\npath = "archive.mbox"\n\n[[stage]]\nuse = "script"\n\n'
+        '[source]\nuse = "mbox"\npath = "archive.mbox"\n\n[[stage]]\nuse = "as-told"\n\n'
         '[sink]\nuse = "maildir"\npath = "out"\nsync = false\n'
     )
     return place

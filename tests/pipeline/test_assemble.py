@@ -101,7 +101,7 @@ def test_a_missing_archive_stops_before_anything_is_opened(folder):
 
 def test_a_pipeline_without_a_sink_is_told(folder):
     registry = load_registry(folder)
-    settings = parse_settings('[[stage]]\nuse = "script"\n', folder / "p.toml", registry)
+    settings = parse_settings('[[stage]]\nuse = "as-told"\n', folder / "p.toml", registry)
     with pytest.raises(SettingsError, match=r"there is no \[sink\]; expected \[sink\] with use = one of discard, eml"):
         assemble(settings, registry)
 
@@ -182,7 +182,7 @@ def test_a_signal_ends_after_the_mail_in_hand(folder, number):
 def test_workers_need_a_registry_that_can_be_made_again(folder):
     real, registry = load_registry(folder), Registry()
     registry.add_source(real.source("mbox"))
-    registry.add_stage(real.stage("script"))
+    registry.add_stage(real.stage("as-told"))
     registry.add_sink(real.sink("maildir"))
     settings = load_settings(folder / "pipe.toml", registry, ["run.workers=2"])
     with pytest.raises(ConfigError, match="several workers need a registry"), assemble(settings, registry) as pipeline:
@@ -192,7 +192,7 @@ def test_workers_need_a_registry_that_can_be_made_again(folder):
 def test_a_line_that_does_not_open_closes_what_was_opened(folder, monkeypatch):
     closed = []
     registry = load_registry(folder)
-    script = registry.stage("script")
+    script = registry.stage("as-told")
     monkeypatch.setattr(script, "close", lambda self: closed.append(1))
     (folder / "out").write_text("a file")
     with pytest.raises(OutputError):

@@ -138,7 +138,7 @@ def test_workers_end_when_their_parent_is_killed(folder, tmp_path):
     (folder / "plugins" / "wait.py").write_text(WAITING)
     go = tmp_path / "go"
     text = (folder / "pipe.toml").read_text()
-    (folder / "pipe.toml").write_text(text.replace('use = "script"', f'use = "wait"\nfile = "{go}"'))
+    (folder / "pipe.toml").write_text(text.replace('use = "as-told"', f'use = "wait"\nfile = "{go}"'))
     script = tmp_path / "parent.py"
     script.write_text(PARENT.replace("assemble(load", "print(__import__('os').getpid(), flush=True); assemble(load"))
     parent = subprocess.Popen([sys.executable, str(script), str(folder / "pipe.toml")], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
@@ -195,7 +195,7 @@ def test_a_worker_ignores_the_signals_of_its_group(folder, tmp_path):
     (folder / "plugins" / "wait.py").write_text(WAITING)
     go = tmp_path / "go"
     text = (folder / "pipe.toml").read_text()
-    (folder / "pipe.toml").write_text(text.replace('use = "script"', f'use = "wait"\nfile = "{go}"'))
+    (folder / "pipe.toml").write_text(text.replace('use = "as-told"', f'use = "wait"\nfile = "{go}"'))
     script = tmp_path / "parent.py"
     script.write_text(PARENT.replace(".run(on_progress=tell)", ".run(); print(report.model_dump_json())")
                       .replace("    assemble(", "    report = assemble("))
