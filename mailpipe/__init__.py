@@ -14,8 +14,8 @@ The map of the house, from the ground up; each floor imports only what stands ab
     writer                                    the model to octets for a lesser peer
     auth                                      DKIM, ARC, SPF, DMARC; which octets a signature covers
     pipeline                                  mail, verdicts, outcomes; settings, engine, journal
-    sources, stages, sinks, plugins, testing  what a pipeline is made of
-    bundled                                   registers the built-in ones
+    sources, stages, sinks, plugins           what a pipeline is made of
+    bundled, testing                          registers the built-in ones; the kit for authors of others
     cli                                       the command line
 
 What is re-exported here is public, with `mailpipe.errors`, `mailpipe.fields`, `mailpipe.message`, `mailpipe.smtp`
@@ -49,6 +49,8 @@ _HOMES = {
     "Options": "mailpipe.pipeline.component",
     "stage": "mailpipe.pipeline.function_stage",
     "Services": "mailpipe.pipeline.services",
+    "Changed": "mailpipe.pipeline.mail",
+    "Registry": "mailpipe.pipeline.registry",
     "Access": "mailpipe.pipeline.access",
     "Budget": "mailpipe.pipeline.access",
     "LocalPath": "mailpipe.pipeline.component",
@@ -80,12 +82,14 @@ if TYPE_CHECKING:
     from mailpipe.pipeline.component import Source as Source
     from mailpipe.pipeline.component import Stage as Stage
     from mailpipe.pipeline.function_stage import stage as stage
+    from mailpipe.pipeline.mail import Changed as Changed
     from mailpipe.pipeline.mail import Mail as Mail
     from mailpipe.pipeline.mail import Origin as Origin
     from mailpipe.pipeline.mail import RawMail as RawMail
     from mailpipe.pipeline.outcome import Fate as Fate
     from mailpipe.pipeline.outcome import Outcome as Outcome
     from mailpipe.pipeline.outcome import Receipt as Receipt
+    from mailpipe.pipeline.registry import Registry as Registry
     from mailpipe.pipeline.services import Services as Services
     from mailpipe.pipeline.verdict import Verdict as Verdict
     from mailpipe.smtp.envelope import Envelope as Envelope
@@ -112,6 +116,8 @@ __all__ = [
     "Options",
     "stage",
     "Services",
+    "Changed",
+    "Registry",
     "Access",
     "Budget",
     "LocalPath",

@@ -1,4 +1,4 @@
-"""The face of the package: 29 names. Adding one means editing this list, which is the moment to think."""
+"""The face of the package: 31 names. Adding one means editing this list, which is the moment to think."""
 
 import mailpipe
 
@@ -6,7 +6,7 @@ OCTETS = {"parse", "write", "Limits", "WritePolicy"}
 MODEL = {"Message", "Entity", "Header", "Field", "Mailbox", "Envelope", "Defect"}
 FLOW = {
     "RawMail", "Mail", "Origin", "Source", "Stage", "Sink", "Options", "LocalPath", "stage", "Access", "Budget",
-    "Services", "Verdict", "Receipt", "Fate", "Outcome", "Pipeline",
+    "Services", "Changed", "Registry", "Verdict", "Receipt", "Fate", "Outcome", "Pipeline",
 }
 TROUBLE = {"MailpipeError"}
 

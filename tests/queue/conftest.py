@@ -18,21 +18,9 @@ import pytest
 from mailpipe.queue import Entry, Queue, RecipientFate, RecipientResult
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.status import EnhancedStatus
+from mailpipe.testing import VirtualClock
 
 STATUS = {"delivered": "2.0.0", "failed": "5.1.1", "deferred": "4.2.1", "in-doubt": "4.4.2"}
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class PostgresServer:
@@ -124,8 +112,8 @@ def code(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> VirtualClock:
+    return VirtualClock(1_700_000_000.0)
 
 
 @pytest.fixture
@@ -140,7 +128,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def make_queue(place: dict[str, Any], clock: Clock) -> Iterator[Callable[..., Queue]]:
+def make_queue(place: dict[str, Any], clock: VirtualClock) -> Iterator[Callable[..., Queue]]:
     """Opens a queue in its place; `jitter` is off and chance is fixed."""
     made: list[Queue] = []
 

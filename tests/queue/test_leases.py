@@ -123,7 +123,7 @@ def test_a_late_deferral_changes_nothing_where_somebody_tries_it_again(make_queu
     (entry,) = slow.lease()
     crash(slow)
     assert list(other.lease()) == []
-    clock.wait(1000)
+    clock.sleep(1000)
     (again,) = other.lease()
     slow.settle(entry, answering("deferred")(entry))
     assert other.show(identifier).lease == again.lease
@@ -150,13 +150,13 @@ def test_a_clock_that_jumps_takes_nothing_from_the_living_for_long_and_nothing_t
     living, other = make_queue(in_doubt="hold"), make_queue(in_doubt="hold")
     identifier = living.put(b"x", TO, origin="test")
     (entry,) = living.lease()
-    clock.now -= 10 * 86400  # a lease that would stand for ten days
+    clock.timestamp -= 10 * 86400  # a lease that would stand for ten days
     assert list(other.lease()) == [] and other.show(identifier).lease == entry.lease
     crash(living)
     assert list(other.lease()) == [] and other.counts().leased == 0  # the dead is found without a clock
     other.release(identifier)
     (entry,) = other.lease()
-    clock.now += 20 * 86400
+    clock.timestamp += 20 * 86400
     assert list(living.lease()) == []
     other.settle(entry, answering("deferred")(entry))
     assert state_of(other, identifier) in ("waiting", "expired")
@@ -169,8 +169,8 @@ def test_an_attempt_that_takes_long_renews_its_lease(make_queue, clock, answerin
 
     def transport(entry):
         for _ in range(4):  # two hours and more
-            clock.wait(2000)
-            within(5, lambda: other.show(identifier).leased_until > clock.now + 1700)
+            clock.sleep(2000)
+            within(5, lambda: other.show(identifier).leased_until > clock.timestamp + 1700)
             assert list(other.lease()) == []
         return answering("delivered")(entry)
 
@@ -184,7 +184,7 @@ def test_a_lease_that_is_lost_in_the_middle_is_told(make_queue, clock, answering
 
     def transport(entry):
         other.remove(identifier)
-        clock.wait(2000)
+        clock.sleep(2000)
         within(5, lambda: "taken over or removed" in caplog.text)
         return answering("delivered")(entry)
 

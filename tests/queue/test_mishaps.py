@@ -262,16 +262,16 @@ def test_a_result_that_cannot_be_recorded_is_kept_until_it_can_be_and_nothing_is
 ):
     trouble = Trouble(queue, monkeypatch, OutputError("queue.db", "the disk is full", is_full=True))
     first, second = (queue.put(b"x", TO, origin="test") for _ in range(2))
-    begun, sent = clock.now, []
+    begun, sent = clock.timestamp, []
 
     def transport(entry):
-        sent.append((entry.id, clock.now - begun))
+        sent.append((entry.id, clock.timestamp - begun))
         trouble.is_on = len(sent) == 1
         return answering("delivered")(entry)
 
     def wait(seconds):
-        clock.wait(seconds)
-        trouble.is_on = clock.now < begun + 60
+        clock.sleep(seconds)
+        trouble.is_on = clock.timestamp < begun + 60
 
     counts = deliver_forever(queue, transport, wait, should_stop=lambda: len(sent) == 2)
     assert counts.delivered == 2 and [name for name, _ in sent] == [first, second] and sent[1][1] >= 60
@@ -297,18 +297,18 @@ def test_a_database_that_is_away_is_waited_for_and_one_that_is_damaged_is_not(qu
     real, busy, calls = queue._store.take, OutputError("queue.db", "does not answer", is_full=True), []
 
     def take(*arguments, **named):
-        calls.append(clock.now)
+        calls.append(clock.timestamp)
         if len(calls) < 4:
             raise busy
         return real(*arguments, **named)
 
     monkeypatch.setattr(queue._store, "take", take)
-    counts = deliver_forever(queue, answering("delivered"), clock.wait, should_stop=lambda: len(calls) > 5)
+    counts = deliver_forever(queue, answering("delivered"), clock.sleep, should_stop=lambda: len(calls) > 5)
     assert counts.delivered == 1
     assert [round(after - before) for before, after in itertools.pairwise(calls[:4])] == [2, 5, 10]
     busy.exit_code, calls[:] = 73, []
     with pytest.raises(OutputError, match="does not answer"):
-        deliver_forever(queue, answering("delivered"), clock.wait)
+        deliver_forever(queue, answering("delivered"), clock.sleep)
 
 
 # -- clocks and people --------------------------------------------------------------------------------------------
@@ -316,17 +316,17 @@ def test_a_database_that_is_away_is_waited_for_and_one_that_is_damaged_is_not(qu
 
 def test_mail_from_a_time_when_the_clock_was_ahead_is_found_and_made_due(make_queue, clock, answering):
     queue = make_queue(retry=Schedule.parse("5m", "5d", 0))
-    clock.now += 70 * YEAR
+    clock.timestamp += 70 * YEAR
     late = queue.put(b"x", TO, origin="test")
     deliver_due(queue, answering("deferred"))
-    clock.now -= 70 * YEAR
+    clock.timestamp -= 70 * YEAR
     fine = queue.put(b"x", TO, origin="test")
     assert [entry.id for entry in queue.due()] == [fine]
     (finding,) = queue.doctor()
     assert finding.kind == "clock" and "ahead" in finding.sentence
     queue.doctor(repair=True)
     assert queue.doctor() == () and {entry.id for entry in queue.due()} == {late, fine}
-    assert queue.show(late).since == clock.now
+    assert queue.show(late).since == clock.timestamp
 
 
 def test_removing_while_it_is_delivered_ends_in_peace(queue, answering):

@@ -103,7 +103,7 @@ def test_a_delay_is_told_once(reporting, told, clock, answering, notify, expecte
     queue.put(b"", to(*notify), origin="test")
     for _ in range(20):
         deliver_due(queue, lambda entry: answering("deferred" if entry.sender.reverse_path else "delivered")(entry))
-        clock.now = queue.next_try()
+        clock.timestamp = queue.next_try()
     assert [what for what, _ in told] == ["delayed"] * expected
 
 
@@ -208,11 +208,11 @@ def test_a_warning_that_a_crash_prevented_is_given_at_the_next_attempt(reporting
     queue = reporting()
     queue.put(b"", TO, origin="test")
     deliver_due(queue, answering("deferred"))
-    clock.wait(5 * HOUR)
+    clock.sleep(5 * HOUR)
     assert len(list(queue.lease())) == 1
     crash(queue)
     queue = reporting()
-    clock.wait(HOUR)
+    clock.sleep(HOUR)
     deliver_due(queue, answering("deferred"))
     assert told == [("delayed", ["bob@example.net"])]
 
@@ -223,7 +223,7 @@ def test_a_requeued_message_is_reported_anew(reporting, told, clock, answering):
     for _ in range(2):
         queue.requeue(identifier)
         deliver_due(queue, lambda entry: answering("failed" if entry.sender.reverse_path else "deferred")(entry))
-        clock.wait(60)
+        clock.sleep(60)
     assert [what for what, _ in told] == ["failed", "failed"] and len(reports_in(queue)) == 2
 
 

@@ -135,7 +135,7 @@ def test_what_is_deferred_is_not_attempted_twice_in_one_run(make_queue, clock, a
     put(queue, 9)
 
     def slow(entry):
-        clock.wait(600)
+        clock.sleep(600)
         return answering("deferred")(entry)
 
     assert deliver_side_by_side(queue, slow, wide(3)).messages == 9
@@ -176,7 +176,7 @@ def test_it_waits_until_the_next_message_is_due(make_queue, clock, answering):
 
     def wait(seconds):
         waits.append(seconds)
-        clock.wait(seconds)
+        clock.sleep(seconds)
         if not queue.counts().messages:
             stop.set()
 
@@ -199,7 +199,7 @@ def test_a_message_that_waits_for_long_keeps_its_lease(make_queue, clock, answer
     monkeypatch.setattr(queue, "renew", renew)
 
     def transport(entry):
-        clock.wait(0.15)  # more than half of the lease goes by meanwhile
+        clock.sleep(0.15)  # more than half of the lease goes by meanwhile
         assert renewed.wait(30)
         return answering()(entry)
 
@@ -213,7 +213,7 @@ def test_a_message_that_was_taken_over_while_it_waited_is_not_sent(make_queue, c
     def transport(entry):
         if not sent:
             sent.append(entry.id)
-            clock.wait(1000)
+            clock.sleep(1000)
             other = make_queue()  # ends the leases that have expired
             sent.extend(one.id for one in other.lease())
         else:

@@ -104,7 +104,7 @@ def test_killed_anywhere_every_fate_of_every_recipient_is_told_once_and_is_true(
         queue.close()
         queue = make_queue(retry=schedule, reporter=report, in_doubt=in_doubt)
         for _ in range(4):
-            clock.wait(7200)
+            clock.sleep(7200)
             deliver_due(queue, answers(THEN))
             queue.release(*(entry.id for entry in queue.list("in-doubt")))  # the word of a person
         told = collections.Counter(

@@ -47,9 +47,9 @@ def run(queue, clock, transport, end):
 
     def wait(seconds):
         waits.append(seconds)
-        clock.wait(seconds)
+        clock.sleep(seconds)
 
-    counts = deliver_forever(queue, transport, wait, should_stop=lambda: clock.now > end, look_again=2 * DAY)
+    counts = deliver_forever(queue, transport, wait, should_stop=lambda: clock.timestamp > end, look_again=2 * DAY)
     assert min(waits) > 0  # no round without a reason
     return counts
 
@@ -59,12 +59,12 @@ def test_five_days_of_attempts_fall_on_their_due_times_in_less_than_a_second(
     make_queue, clock, answering, told, reporter, warn_after
 ):
     schedule = Schedule.parse("5m, 15m, 1h*3, 4h*10", "5d", 0, warn_after)
-    queue, start, attempts = make_queue(retry=schedule, reporter=reporter), clock.now, []
+    queue, start, attempts = make_queue(retry=schedule, reporter=reporter), clock.timestamp, []
     identifier = queue.put(b"x" * 4096, TO, origin="test")
 
     def transport(entry):
         if entry.sender.reverse_path:
-            attempts.append(clock.now - start)
+            attempts.append(clock.timestamp - start)
         return answering("deferred" if entry.sender.reverse_path else "delivered")(entry)
 
     begun = time.process_time()
@@ -84,7 +84,7 @@ def test_a_mail_with_a_time_is_sent_with_what_is_left_of_it_and_returned_when_it
     make_queue, clock, answering, told, reporter, raw
 ):
     schedule = Schedule.parse("5m, 15m, 1h*3, 4h*10", "5d", 0, 4 * HOUR)
-    queue, start, left = make_queue(retry=schedule, reporter=reporter), clock.now, []
+    queue, start, left = make_queue(retry=schedule, reporter=reporter), clock.timestamp, []
     asked = MailParameters(parameters=(("BY", "3000;R"),)) if raw else MailParameters(by_time=3000)
     identifier = queue.put(b"", Envelope(TO.reverse_path, TO.forward_paths, asked), origin="test")
 
@@ -103,7 +103,7 @@ def test_a_mail_with_a_time_is_sent_with_what_is_left_of_it_and_returned_when_it
 def test_a_mail_whose_time_may_pass_goes_on_and_its_sender_is_told_at_that_moment(
     make_queue, clock, answering, told, reporter
 ):
-    queue, start, left = make_queue(retry=Schedule.parse("15m", "2h", 0), reporter=reporter), clock.now, []
+    queue, start, left = make_queue(retry=Schedule.parse("15m", "2h", 0), reporter=reporter), clock.timestamp, []
     asked = MailParameters(by_time=1000, by_mode="N", hold_for=1500, parameters=(("X-A", "b"),))
     queue.put(b"", Envelope(TO.reverse_path, TO.forward_paths, asked), origin="test")
 
@@ -121,13 +121,13 @@ def test_a_mail_whose_time_may_pass_goes_on_and_its_sender_is_told_at_that_momen
 
 def test_with_jitter_every_attempt_stays_near_its_delay_and_the_ends_are_exact(make_queue, clock, answering, reporter):
     schedule = Schedule.parse("5m, 15m, 1h*3, 4h*10", "5d", 0.1, 4 * HOUR)
-    queue, start = make_queue(retry=schedule, reporter=reporter, random=random.Random(7)), clock.now
+    queue, start = make_queue(retry=schedule, reporter=reporter, random=random.Random(7)), clock.timestamp
     queue.put(b"", TO, origin="test")
     attempts = []
 
     def transport(entry):
         if entry.sender.reverse_path:
-            attempts.append(clock.now - start)
+            attempts.append(clock.timestamp - start)
         return answering("deferred" if entry.sender.reverse_path else "delivered")(entry)
 
     run(queue, clock, transport, start + 6 * DAY)
@@ -140,37 +140,37 @@ def test_with_jitter_every_attempt_stays_near_its_delay_and_the_ends_are_exact(m
 
 
 def test_what_arrives_in_the_night_is_found_at_the_next_look(make_queue, clock, answering):
-    queue, start = make_queue(), clock.now
+    queue, start = make_queue(), clock.timestamp
     put = iter([None, None, "now"])
 
     def wait(seconds):
-        clock.wait(seconds)
+        clock.sleep(seconds)
         if next(put, None):
             queue.put(b"", TO, origin="test")
 
-    counts = deliver_forever(queue, answering(), wait, should_stop=lambda: clock.now > start + 9, look_again=2.0)
+    counts = deliver_forever(queue, answering(), wait, should_stop=lambda: clock.timestamp > start + 9, look_again=2.0)
     assert counts.delivered == 1
 
 
 def test_a_flush_brings_forward_what_waits(make_queue, clock, answering):
-    queue, start = make_queue(), clock.now
+    queue, start = make_queue(), clock.timestamp
     queue.put(b"", TO, origin="test")
     deliver_due(queue, answering("deferred"))
     answers = iter([False, True])
     counts = deliver_forever(
-        queue, answering(), clock.wait, should_flush=lambda: next(answers, False),
-        should_stop=lambda: clock.now > start + 5,
+        queue, answering(), clock.sleep, should_flush=lambda: next(answers, False),
+        should_stop=lambda: clock.timestamp > start + 5,
     )
     assert counts.delivered == 1
 
 
 def test_what_is_due_on_another_route_is_no_reason_to_go_round_and_round(make_queue, clock, answering):
-    queue, start, waits = make_queue(), clock.now, []
+    queue, start, waits = make_queue(), clock.timestamp, []
     queue.put(b"", TO, origin="test", route="other")
 
     def wait(seconds):
         waits.append(seconds)
-        clock.wait(seconds)
+        clock.sleep(seconds)
 
-    deliver_forever(queue, answering(), wait, should_stop=lambda: clock.now >= start + 10, route="mine")
+    deliver_forever(queue, answering(), wait, should_stop=lambda: clock.timestamp >= start + 10, route="mine")
     assert waits == [2.0] * 5
