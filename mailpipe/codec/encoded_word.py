@@ -30,6 +30,7 @@ _WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UTF_8 = frozenset((b"utf-8", b"UTF-8", b"Utf-8"))
 _LONGEST = 75
+_LONGEST_PLAIN = 900  # octets of a word outside of encoded words: a line has 998, and the name of the field is on it
 _MOST_DETECTIONS = 4
 _BLANKS = b" \t\r\n"
 _Encoding = Literal["b", "q"]
@@ -166,8 +167,13 @@ def _from_b(payloads: list[bytes], begin: int, defects: list[Defect] | None) -> 
 
 
 def needs_encoding(text: str) -> bool:
-    """Whether text cannot stand in a header field as it is: other than printable ASCII, or like an encoded word."""
-    return not (text.isascii() and text.isprintable()) or "=?" in text
+    """Whether text cannot stand in a header field as it is: other than printable ASCII, or like an encoded word.
+
+    Nor can a word that is longer than a line may be (RFC 5322 section 2.1.1); encoded words can be folded anywhere.
+    """
+    if not (text.isascii() and text.isprintable()) or "=?" in text:
+        return True
+    return len(text) > _LONGEST_PLAIN and max(map(len, text.split(" "))) > _LONGEST_PLAIN
 
 
 def encode(

@@ -30,7 +30,7 @@ def render(name: str, text: str) -> bytes:
         raise ComposeError(f"the value of {name!r} holds a line end or a NUL (RFC 5322 section 2.2)")
     kind = registry.kind(name).value
     if kind is Text:
-        if text.isascii() and "=?" not in text and text.isprintable():
+        if not encoded_word.needs_encoding(text):
             return text.strip(" \t").encode("ascii")
         return encoded_word.encode(text, first_width=76 - len(name) - 2)
     octets = text.encode("utf-8", "surrogateescape")

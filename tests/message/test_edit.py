@@ -274,3 +274,12 @@ def test_an_enclosed_message_without_octets_lies_inside_what_encloses_it(line_en
     lines = (b"Content-Type: multipart/mixed; boundary=b", b"", b"--b", b"Content-Type: message/rfc822", b"", b"--b--", b"")
     enclosing, enclosed = [mailpipe.parse(line_end.join(lines)).part(path) for path in ("1", "1.1")]
     assert enclosing.span[0] <= enclosed.span[0] <= enclosed.span[1] <= enclosing.span[1]
+
+
+@pytest.mark.parametrize("name", ["Subject", "X-Note"])
+def test_a_word_longer_than_a_line_may_be_is_said_in_encoded_words(name):
+    message = mailpipe.parse(b"Subject: x\r\n\r\nHi\r\n")
+    text = "[list] " + "x" * 3000 + " end"
+    made = mailpipe.parse(bytes(message.with_header(name, text)))
+    assert made.header[name] == text
+    assert max(map(len, bytes(made.header).splitlines())) <= 78
