@@ -11,7 +11,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from mailpipe.cli import check, plugins, queue, run, schema, send, show, tls_report, validate
+from mailpipe.cli import check, new, plugins, queue, run, schema, send, show, tls_report, validate
 from mailpipe.cli import filter as filter_verb
 from mailpipe.cli.exit import Escaped
 
@@ -60,7 +60,8 @@ def passing(command: Callable[P, int]) -> Callable[P, int]:
 
 for _verb in (run, check, filter_verb, show, validate, plugins, send, tls_report, schema):
     app.command(_verb.NAME, epilog=f"Example:\n\n{_verb.EXAMPLE}")(passing(_verb.command))
-_queue = typer.Typer(help=queue.HELP, rich_markup_mode="rich", epilog=f"Example:\n\n{queue.EXAMPLE}")
-for _name, (_command, _example) in queue.COMMANDS.items():
-    _queue.command(_name, epilog=f"Example:\n\n{_example}")(passing(_command))
-app.add_typer(_queue, name=queue.NAME)
+for _group in (new, queue):
+    _verbs = typer.Typer(help=_group.HELP, rich_markup_mode="rich", epilog=f"Example:\n\n{_group.EXAMPLE}")
+    for _name, (_command, _example) in _group.COMMANDS.items():
+        _verbs.command(_name, epilog=f"Example:\n\n{_example}")(passing(_command))
+    app.add_typer(_verbs, name=_group.NAME)

@@ -23,16 +23,17 @@ from typing import Any
 
 from mailpipe.message import Message
 from mailpipe.pipeline.assemble import assemble
-from mailpipe.pipeline.component import Options, Sink, Stage
+from mailpipe.pipeline.component import Options, Sink, Source, Stage
 from mailpipe.pipeline.function_stage import stage_of
 from mailpipe.pipeline.mail import Mail, RawMail
 from mailpipe.pipeline.outcome import Fate, Outcome, Receipt
+from mailpipe.pipeline.registry import Kind, Registry
 from mailpipe.pipeline.settings import parse_settings
 from mailpipe.plugins import FOLDER, load_registry
 from mailpipe.testing.messages import MailMaker, MessageBuilder
 
-Plugin = type[Stage[Any]] | Callable[..., Any] | Path
-"""What a pipeline needs that is not installed: a stage, or a file that goes into its folder of plugins."""
+Plugin = type[Stage[Any]] | type[Source[Any]] | type[Sink[Any]] | Callable[..., Any] | Path
+"""What a pipeline needs that is not installed: a component, or a file that goes into its folder of plugins."""
 
 
 class KeepingSink(Sink[Options]):
@@ -118,7 +119,7 @@ class PipelineRunner:
         Args:
             pipeline: TOML, or the path of a file; of a file, relative paths and plugins are those beside it.
             mails: mails, or what `make_mail` makes mails of.
-            plugins: stages that are not installed; one that the pipeline knows already counts once.
+            plugins: components that are not installed; one that the pipeline knows already counts once.
             overrides: "stage.tag-subject.word=tides", as --set takes them.
             secrets: name → value.
             use_sink: let the file's own sink deliver; then nothing is in `delivered`.
@@ -143,14 +144,25 @@ class PipelineRunner:
                 copyfile(path, file.parent / FOLDER / path.name)
         registry = load_registry(file.parent)
         for plugin in plugins:
-            if not isinstance(plugin, Path) and stage_of(plugin).name not in registry.names("stage"):
-                registry.add_stage(plugin)
+            if not isinstance(plugin, Path):
+                _add(registry, plugin)
         sink = None if use_sink else KeepingSink()
         with assemble(parse_settings(text, file, registry, overrides), registry, sink) as line:
             line.open()
             raws = [RawMail(bytes(mail.message), mail.origin, mail.envelope) for mail in given]
             outcomes = tuple(line.process(raw) for raw in raws)
         return PipelineResult(outcomes, tuple(sink.mails) if sink is not None else (), file.parent)
+
+
+def _add(registry: Registry, plugin: Any) -> None:
+    component = stage_of(plugin)
+    kind: Kind = "stage"
+    if isinstance(component, type) and not issubclass(component, Stage):
+        kind = "sink" if issubclass(component, Sink) else "source"
+    if getattr(component, "name", None) in registry.names(kind):
+        return
+    add = {"stage": registry.add_stage, "sink": registry.add_sink, "source": registry.add_source}[kind]
+    add(component)
 
 
 def _why(outcome: Outcome) -> str:

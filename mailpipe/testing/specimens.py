@@ -164,6 +164,7 @@ def _attacks() -> dict[str, bytes]:
         "file-name-that-is-an-option": named(b'filename="--help.pdf"'),
         "type-that-lies": named(b'filename="invoice.pdf.exe"', b"application/x-msdownload"),
         "subject-with-a-field-in-it": b"Subject: =?utf-8?q?a=0D=0ABcc=3A_all=40example.org?=\r\nFrom: ann@example.org\r\n\r\nHello\r\n",
+        "subject-with-a-nul-in-it": b"Subject: =?utf-8?q?a=00b=1B[2J?=\r\nFrom: ann@example.org\r\n\r\nHello\r\n",
         "name-with-a-field-in-it": b"From: =?utf-8?q?a=0D=0ABcc=3A_x=40example.org?= <ann@example.org>\r\n\r\nHello\r\n",
         "address-that-is-an-option": b"From: <-oQ/tmp/x@example.org>\r\nTo: <-f@example.net>\r\n\r\nHello\r\n",
         "name-that-is-an-address": b'From: "boss@example.com" <ann@example.org>\r\nTo: bruno@example.net\r\n\r\nHello\r\n',
