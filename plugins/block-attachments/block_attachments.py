@@ -16,6 +16,8 @@ class BlockAttachments(mailpipe.Stage["BlockAttachments.Options"]):
     """Rejects or quarantines a message by the names and types of its attachments."""
 
     name = "block-attachments"
+    reads = mailpipe.Access(body=True)
+    touches = mailpipe.Access()
 
     class Options(mailpipe.Options):
         """What is blocked, and how."""
@@ -48,6 +50,6 @@ class BlockAttachments(mailpipe.Stage["BlockAttachments.Options"]):
         return mail
 
 
-def register(registry: object) -> None:
+def register(registry: mailpipe.Registry) -> None:
     """Enter the stage; called by mailpipe."""
-    registry.add_stage(BlockAttachments)  # type: ignore[attr-defined]
+    registry.add_stage(BlockAttachments)
