@@ -132,6 +132,8 @@ class Stage(Component[O]):
         decides: the decisions that its verdicts may have, where that is known.
         always_decides: whether no mail goes on behind it.
         signs: whether it signs the message, so that what comes later may break it.
+        acts: whether it has effects beyond the mail: files, counters, calls of other programs or servers that change
+            something there. `mailpipe try` and `mailpipe diff` leave such a stage out unless they are told otherwise.
     """
 
     reads: ClassVar[Access] = EVERYTHING
@@ -141,6 +143,7 @@ class Stage(Component[O]):
     decides: ClassVar[tuple[Decision, ...] | None] = None
     always_decides: ClassVar[bool] = False
     signs: ClassVar[bool] = False
+    acts: ClassVar[bool] = False
 
     @classmethod
     def accesses(cls, options: O) -> tuple[Access, Access]:

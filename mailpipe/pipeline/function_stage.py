@@ -33,6 +33,7 @@ def stage(
     touches: Access = EVERYTHING,
     is_parallel: bool = True,
     budget: Budget | None = None,
+    acts: bool = False,
 ) -> Callable[[F], F]:
     """Make a stage of a function `(mail)` or `(mail, options)`.
 
@@ -42,6 +43,7 @@ def stage(
         touches: what it may change.
         is_parallel: whether several workers may each have one of it.
         budget: what a mail may cost at it.
+        acts: whether it has effects beyond the mail.
 
     Raises:
         TypeError: the function takes other parameters, or the second one is not annotated with an options model.
@@ -64,6 +66,7 @@ def stage(
                 "touches": touches,
                 "is_parallel": is_parallel,
                 "budget": budget or Budget(),
+                "acts": acts,
                 "process": call,
             },
         )

@@ -75,6 +75,7 @@ class ExtractAttachments(Stage[ExtractAttachmentsOptions]):
     touches = Access(body=True, fields=("Content-Type", "Content-Transfer-Encoding", "Content-Disposition"),
                      notes=(AttachmentSaved, Changed))  # fmt: skip
     decides = ()
+    acts = True
 
     @classmethod
     def accesses(cls, options: ExtractAttachmentsOptions) -> tuple[Access, Access]:
