@@ -16,9 +16,10 @@ from collections.abc import Callable
 from functools import partial
 from hashlib import blake2b
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING
 
 from mailpipe import __version__
@@ -92,7 +93,10 @@ def _load_point(point: "EntryPoint") -> ModuleType:
 def _import_file(path: Path) -> ModuleType:
     # two folders may hold a plugin of the same name, and pickle and pydantic look a module up by its name
     name = f"mailpipe_plugin_{path.stem}_{blake2b(str(path).encode(), digest_size=4).hexdigest()}"
-    spec = spec_from_file_location(name, path)
+    before = sys.modules.get(name)
+    # read once more while it is in use, it may have changed within the second that compiled files are known by
+    loader = _Uncached(name, str(path)) if before is not None else None
+    spec = spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError("it is no Python source file")
     module = module_from_spec(spec)
@@ -101,8 +105,20 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
+        if before is not None:  # those that work with it go on
+            sys.modules[name] = before
         raise
     return module
+
+
+class _Uncached(SourceFileLoader):
+    """Compiles the source that there is, whatever compiled files say."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the source."""
+        path = self.get_filename(fullname)
+        code: CodeType = self.source_to_code(self.get_data(path), path)
+        return code
 
 
 def _register(

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from mailpipe.cli.opening import load, log_to_stderr
+from mailpipe.cli.opening import load, loader, log_to_stderr
 
 __all__ = [
     "PIPELINE_HELP", "EnvidOption", "NotifyOption", "OriginalRecipientsOption", "OverridesOption", "PipelineArgument",
-    "RetOption", "complete_overrides", "load", "log_to_stderr",
+    "RetOption", "complete_overrides", "load", "loader", "log_to_stderr",
 ]  # fmt: skip
 
 PIPELINE_HELP = "The pipeline file (TOML); - reads it from standard input."

@@ -7,11 +7,12 @@ Never here: typer, which `filter` has no time for; checking (`mailpipe.pipeline.
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mailpipe.cli import output
+from mailpipe.errors import ConfigError
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from mailpipe.pipeline.registry import Registry
@@ -37,6 +38,22 @@ def load(pipeline: str, overrides: Sequence[str] | None = None) -> "tuple[Regist
     # a link to the file keeps its folder, as for relative paths in the file
     registry = load_registry(Path(os.path.abspath(pipeline)).parent)  # noqa: PTH100
     return registry, load_settings(pipeline, registry, list(overrides or ()))
+
+
+def loader(
+    pipeline: str, overrides: Sequence[str] | None = None
+) -> "Callable[[], tuple[Registry, Settings]]":
+    """The same as a function that reads the file each time, for those who do so more than once."""
+    seen = 0
+
+    def read() -> "tuple[Registry, Settings]":
+        nonlocal seen
+        seen += 1
+        if pipeline == "-" and seen > 1:
+            raise ConfigError("-: standard input cannot be read again; name the file in place of it")
+        return load(pipeline, overrides)
+
+    return read
 
 
 def log_to_stderr(verbosity: int) -> None:

@@ -4,14 +4,15 @@
     mailpipe queue run pipeline.toml                # what is due, when it is due, until SIGTERM
     mailpipe queue run pipeline.toml --once         # what is due now
 
-SIGTERM and SIGINT end `run` after the messages in hand; SIGHUP brings forward whatever waits.
+SIGTERM and SIGINT end `run` after the messages in hand. SIGHUP has the pipeline file read again, for the messages that
+come after those in hand, and brings forward whatever waits; a file that cannot be used is complained about, and the old
+one goes on.
 
 Never here: when a message is due (`mailpipe.queue`), and how it is delivered (`mailpipe.pipeline.redeliver`).
 """
 
 import os
 import select
-import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +21,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_FINDINGS, EX_OK
-from mailpipe.cli.load import OverridesOption, load, log_to_stderr
+from mailpipe.cli.load import OverridesOption, load, loader, log_to_stderr
 from mailpipe.cli.queue_opening import AsJson, Directory, queue_override
 from mailpipe.cli.queue_table import reply
 from mailpipe.cli.signals import Signals, stopping
@@ -28,7 +29,9 @@ from mailpipe.errors import EX_TEMPFAIL, ConfigError
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
     from mailpipe.pipeline.component import Sink
+    from mailpipe.pipeline.delivery import OpenedSink
     from mailpipe.pipeline.loop import LoopRule
+    from mailpipe.pipeline.reload import Reloader
     from mailpipe.pipeline.settings import Settings
     from mailpipe.queue import DeliveryCounts, Entry, Queue, Recipient
 
@@ -67,20 +70,25 @@ def run(
     ] = 0,
     as_json: AsJson = False,
 ) -> int:
-    """Deliver what is due whenever it is due, until SIGTERM or Ctrl-C; SIGHUP tries everything now."""
+    """Deliver what is due whenever it is due, until SIGTERM or Ctrl-C.
+
+    SIGHUP reads the pipeline file again, and tries everything now.
+    """
     from mailpipe.pipeline.redeliver import keep_redelivering, redeliver  # slow to import
 
     log_to_stderr(verbose)
 
     def on_progress(entry: "Entry", recipients: "tuple[Recipient, ...]") -> None:
+        alarm.look()
         for one in recipients:
             if one.is_question:
                 output.complain(f"{entry.id} to <{one.address}> {_QUESTIONS}")
             elif verbose:
                 output.complain(f"{entry.id} to <{one.address}> {one.state.value}: {reply(one)}", prefix="")
 
-    with _opened_line(pipeline, [*(overrides or ()), *queue_override(directory)]) as line, _waking() as alarm:
-        queue, sink, loops, routes, settings = line
+    opened = _kept_line(pipeline, [*(overrides or ()), *queue_override(directory)])
+    with opened as (queue, reloader, loops), _waking(reloader) as alarm:
+        sink, routes, settings = alarm.sink, alarm.routes, reloader.settings
         waiting = sum(one.is_question for entry in queue.list("in-doubt") for one in entry.recipients)
         if waiting:
             output.complain(f"{output.count_text(waiting, 'recipient')} {_QUESTIONS}")
@@ -121,23 +129,53 @@ def _opened_line(
         yield queue, sink, loop_rule(settings.queue, sink), routes, settings
 
 
-class _Alarm:
-    """Waits that a signal ends."""
+@contextmanager
+def _kept_line(
+    pipeline: str, overrides: list[str]
+) -> "Iterator[tuple[Queue, Reloader[OpenedSink], LoopRule | None]]":
+    """The queue of a pipeline file, and its sink as it is at the moment.
 
-    def __init__(self) -> None:
-        self.signals = Signals()
-        self._flush = False
+    Raises:
+        ConfigError: the file has no queue or no sink.
+    """
+    from mailpipe.pipeline.delivery import opened_sink  # slow to import
+    from mailpipe.pipeline.redeliver import loop_rule, open_queue
+    from mailpipe.pipeline.reload import Reloader
+
+    with Reloader(loader(pipeline, overrides), opened_sink) as reloader:
+        settings = reloader.settings
+        assert settings.queue is not None
+        with open_queue(settings.queue) as queue:
+            yield queue, reloader, loop_rule(settings.queue, reloader.current().sink)
+
+
+class _Alarm:
+    """Waits that a signal ends, and what is done about it.
+
+    Attributes:
+        signals: those that ask to stop.
+        sink, routes: those in force.
+    """
+
+    def __init__(self, reloader: "Reloader[OpenedSink]") -> None:
+        from mailpipe.pipeline.delivery import SwappedSink, swapped_routes  # slow to import
+
+        self.signals, self.sink, self.routes = Signals(), SwappedSink(reloader), swapped_routes(reloader)
+        self._reloader, self._flush = reloader, False
         self._ear, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def ring(self) -> None:
         with suppress(BlockingIOError):  # it rings already
             os.write(self._bell, b"!")
 
-    def flush(self, _number: int, _frame: object) -> None:
-        self._flush = True
-        self.ring()
+    def look(self) -> None:
+        """Read the file again where that was asked for."""
+        if (result := self._reloader.reload_if_asked()) is not None:
+            output.complain(result.words)
+            self._flush = True
 
     def should_flush(self) -> bool:
+        self.look()
         asked, self._flush = self._flush, False
         return asked
 
@@ -151,19 +189,16 @@ class _Alarm:
 
 
 @contextmanager
-def _waking() -> Iterator[_Alarm]:
-    """While it lasts, SIGTERM and SIGINT ask to stop and SIGHUP to flush; each ends a wait."""
-    alarm = _Alarm()
-    before: Any = None
-    with closing(alarm), stopping(lambda _: alarm.ring()) as alarm.signals:
-        try:
-            with suppress(ValueError):  # only the main thread may
-                # Also under nohup: a deliverer has no terminal to lose.
-                before = signal.signal(signal.SIGHUP, alarm.flush)
-            yield alarm
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGHUP, before)
+def _waking(reloader: "Reloader[OpenedSink]") -> Iterator[_Alarm]:
+    """While it lasts, SIGTERM and SIGINT ask to stop and SIGHUP to read the file again; each ends a wait."""
+    alarm = _Alarm(reloader)
+    with (
+        closing(alarm),
+        stopping(lambda _: alarm.ring()) as alarm.signals,
+        # also under nohup: a deliverer has no terminal to lose
+        reloader.watch_signal(alarm.ring, also_ignored=True),
+    ):
+        yield alarm
 
 
 def _say(verb: str, counts: "DeliveryCounts", *, as_json: bool) -> None:

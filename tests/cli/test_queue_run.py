@@ -91,7 +91,66 @@ def test_sighup_brings_forward_what_waits(
     process = deliverer()
     assert "<bob@example.net> delivered" in line(process)
     process.send_signal(signal.SIGHUP)
+    assert line(process) == "mailpipe: queued.toml was read again: no table changed\n"
     assert "<carol@example.net> delivered" in line(process)
+
+
+def test_sighup_has_the_file_read_again(
+    folder: Path, queue: Queue, deliverer: Callable[..., subprocess.Popen[str]]
+) -> None:
+    queue.put(b"Subject: one\r\n\r\n", TO, origin="test")
+    process = deliverer()
+    assert "<bob@example.net> delivered" in line(process)
+    good = (folder / "queued.toml").read_text()
+    (folder / "queued.toml").write_text(good.replace('"out"', '"elsewhere"'))
+    queue.put(b"Subject: later\r\n\r\n", Envelope.of("", "carol@example.net"), origin="test", reasons=REASON)
+    process.send_signal(signal.SIGHUP)
+    assert line(process) == "mailpipe: queued.toml was read again: [sink] changed\n"
+    assert "<carol@example.net> delivered" in line(process)
+    assert len(list((folder / "elsewhere" / "new").iterdir())) == len(list((folder / "out" / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('"maildir"', '"maildirs"', "queued.toml:2:1: sink.use: unknown sink 'maildirs', did you mean 'maildir'?"),
+        ('path = "out"', 'path = "out', "queued.toml:3:"),
+        ('path = "out"', 'path = "queued.toml"', "queued.toml"),
+        ('"spool"', '"spool2"', "queued.toml: [queue] changed, which needs a restart"),
+        ('"maildir"', '"mbox"', "[sink] is 'mbox' in place of 'maildir', which needs a restart"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_said_and_the_old_one_goes_on(
+    folder: Path, queue: Queue, deliverer: Callable[..., subprocess.Popen[str]], old: str, new: str, why: str
+) -> None:
+    queue.put(b"Subject: one\r\n\r\n", TO, origin="test")
+    process = deliverer()
+    assert "<bob@example.net> delivered" in line(process)
+    good = (folder / "queued.toml").read_text()
+    (folder / "queued.toml").write_text(good.replace(old, new))
+    queue.put(b"Subject: later\r\n\r\n", Envelope.of("", "carol@example.net"), origin="test", reasons=REASON)
+    process.send_signal(signal.SIGHUP)
+    assert line(process) == "mailpipe: queued.toml was read again and is not taken, the old one goes on:\n"
+    assert why in line(process)
+    assert "<carol@example.net> delivered" in line(process)
+    assert len(list((folder / "out" / "new").iterdir())) == 2
+    (folder / "queued.toml").write_text(good)
+    process.send_signal(signal.SIGHUP)
+    assert line(process) == "mailpipe: queued.toml was read again: no table changed\n"
+
+
+def test_sighup_is_taken_under_nohup_too(
+    folder: Path, queue: Queue, deliverer: Callable[..., subprocess.Popen[str]]
+) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a child inherits it, as of nohup
+    try:
+        process = deliverer()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    queue.put(b"Subject: one\r\n\r\n", TO, origin="test")
+    assert "<bob@example.net> delivered" in line(process)
+    process.send_signal(signal.SIGHUP)
+    assert line(process) == "mailpipe: queued.toml was read again: no table changed\n"
 
 
 def test_questions_are_said_at_the_start(mailpipe: Run, folder: Path, queue: Queue) -> None:
