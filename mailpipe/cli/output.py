@@ -37,6 +37,7 @@ _ESCAPES = re.compile(
 # ending behind them), byte order marks, and lone surrogates, which no encoding can print.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_HIDDEN = re.compile(f"{_CONTROLS.pattern[:-1]}\t\n\ud800-\udfff]")
 _BLANKS = re.compile(r"[\t\n\r]")
 
 
@@ -56,6 +57,15 @@ def safe(text: str, *, lines: bool = False) -> str:
     if not lines:
         text = _BLANKS.sub(" ", text)
     return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
+
+
+def visible(text: str) -> str:
+    r"""The text in one line, with what `safe` takes away written as an escape: for those who look for just that.
+
+    >>> visible("a\x1b[31mb\r\n\tc")
+    'a\\x1b[31mb\\r\\n\\tc'
+    """
+    return _HIDDEN.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
 def shorten(text: str, width: int) -> str:

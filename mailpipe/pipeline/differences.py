@@ -112,8 +112,13 @@ class Differences:
     envelope: EnvelopeChange = _SAME
     notes: tuple[object, ...] = ()
 
+    @property
+    def is_about_the_mail(self) -> bool:
+        """Whether the message or its envelope is different, and not notes alone."""
+        return bool(self.fields or self.order or self.parts or self.body or self.envelope)
+
     def __bool__(self) -> bool:
-        return bool(self.fields or self.order or self.parts or self.body or self.envelope or self.notes)
+        return self.is_about_the_mail or bool(self.notes)
 
 
 def differences(before: Mail, after: Mail) -> Differences:

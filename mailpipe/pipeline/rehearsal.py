@@ -117,7 +117,7 @@ class Seen:
             return "goto"
         if self.step.tee:
             return "tee"
-        return "changed" if self.times and self.changes else "passed"
+        return "changed" if self.times and self.changes.is_about_the_mail else "passed"
 
     @property
     def changes(self) -> Differences:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from mailpipe.cli import check, new, plugins, queue, run, schema, send, show, validate
+from mailpipe.cli import check, new, plugins, queue, run, schema, send, show, trying, validate
 from mailpipe.cli import filter as filter_verb
 from mailpipe.queue import Queue
 from mailpipe.smtp.envelope import Envelope
 
 Run = Callable[..., object]
 EXAMPLES = {(): "mailpipe show message.eml", ("queue",): queue.EXAMPLE, ("new",): new.EXAMPLE}
-EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in (run, check, filter_verb, show, validate, plugins, send, schema)}
+EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in (run, check, trying, filter_verb, show, validate, plugins, send, schema)}
 EXAMPLES |= {("new", name): example for name, (_, example) in new.COMMANDS.items()}
 EXAMPLES |= {("queue", name): example for name, (_, example) in queue.COMMANDS.items()}
 

@@ -85,7 +85,7 @@ def told(played):
 
 def test_each_step_is_seen_with_what_it_changed(play):
     played = play('[[stage]]\nuse = "mark"\n[[stage]]\nuse = "decode-mime"\n').take(raw())
-    assert told(played) == [("", "mark", "changed"), ("", "decode-mime", "changed")]  # decode-mime leaves a note
+    assert told(played) == [("", "mark", "changed"), ("", "decode-mime", "passed")]
     first = played.seen[0]
     assert [(each.what, each.name) for each in first.changes.fields] == [
         ("removed", "Subject"), ("added", "Subject"), ("added", "X-Mark"),
