@@ -21,6 +21,7 @@ from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Line
 from mailpipe.pipeline.services import Secrets, ServicesMaker
 from mailpipe.pipeline.settings import Settings, Use, look_up_secret
+from mailpipe.pipeline.signed_mail import guard_of
 from mailpipe.pipeline.step import OnError, Step, Way, Ways
 
 if TYPE_CHECKING:  # slow to import; a filter may have none
@@ -104,7 +105,10 @@ class _Opener:
         # a budget that the file asks for can only be kept elsewhere; one that the stage itself names goes along
         is_apart = step.isolate or step.budget.time is not None or step.budget.memory is not None
         call = self._apart(use, budget) if is_apart else self._call(component, use)
-        return Step(use.label, call, rule, on_error, expansion=budget.expansion)
+        guard = None
+        if component.accesses(use.options)[1].message and not component.signs:
+            guard = guard_of(step.on_broken_signature or "accept", use.label)
+        return Step(use.label, call, rule, on_error, expansion=budget.expansion, guard=guard)
 
     def _call(self, component: type[Stage[Any]], use: Use) -> Callable[[Any], object]:
         stage = _made(component, use.options, use.key)

@@ -11,10 +11,13 @@ Never here: what becomes of a mail; see `verdict` and `outcome`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mailpipe.message import Message
 from mailpipe.smtp.envelope import Envelope
+
+if TYPE_CHECKING:  # slow to import
+    from mailpipe.auth.signatures import Signature
 
 N = TypeVar("N")
 
@@ -113,6 +116,16 @@ class Mail:
     def with_note(self, *notes: object) -> "Mail":
         """The same mail with more notes."""
         return replace(self, notes=self.notes + notes)
+
+    @property
+    def signatures(self) -> "tuple[Signature, ...]":
+        """The signatures of the message, and what each covers; looked for at each question.
+
+        if any(each.covers(("Subject",)) for each in mail.signatures): …
+        """
+        from mailpipe.auth.signatures import signatures_of  # slow to import, and few stages ask
+
+        return signatures_of(self.message)
 
     def notes_of(self, kind: type[N]) -> Iterator[N]:
         """The notes of one type, oldest first."""

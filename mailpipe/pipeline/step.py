@@ -17,6 +17,7 @@ from mailpipe.pipeline.component import Sink, Stage
 from mailpipe.pipeline.handing_over import kind_of, words_of
 from mailpipe.pipeline.mail import Mail, Origin
 from mailpipe.pipeline.rules.rule import Rule
+from mailpipe.pipeline.signed_mail import Guard
 from mailpipe.pipeline.verdict import Verdict
 
 SPLIT_LIMIT = 10_000
@@ -51,6 +52,7 @@ class Step:
         on_error: None for what the line says.
         goto: the route that a mail takes from here, "" for none.
         tee: the routes that take a copy.
+        guard: what is done about signatures that the stage breaks; None for one that does not touch the message.
         expansion: how many times as large the stage may make the message, None for no bound.
     """
 
@@ -61,6 +63,7 @@ class Step:
     goto: str = ""
     tee: tuple[str, ...] = ()
     expansion: float | None = None
+    guard: Guard | None = None
 
     @classmethod
     def of(cls, stage: Stage[Any]) -> "Step":
@@ -122,6 +125,11 @@ def asked(step: Step, mail: Mail) -> Verdict | tuple[Mail, ...]:
         if isinstance(answer, Mail):
             if step.expansion is not None and answer.message is not mail.message:
                 _bound(step, len(mail.message), len(answer.message))
+            if step.guard is not None and answer.message is not mail.message:
+                guarded = step.guard(mail, answer)
+                if isinstance(guarded, Verdict):
+                    return guarded
+                answer = guarded
             # a mail is known by where it came from, whatever a stage makes of it
             return (answer if answer.origin is mail.origin else replace(answer, origin=mail.origin),)
         if isinstance(answer, Verdict):
