@@ -19,6 +19,7 @@ from mailpipe.auth.keys import ALGORITHMS, KeyProblem, PrivateKey
 from mailpipe.auth.lookup import TxtLookup
 from mailpipe.auth.signature_field import ARC_MESSAGE, ARC_SEAL, DKIM, Kind, SignatureField
 from mailpipe.errors import ComposeError
+from mailpipe.fields.value import one_line
 from mailpipe.message import Field, Message
 
 FIELDS = (
@@ -159,8 +160,10 @@ def _said(
     one: SignatureField, place: int, result: Result, reason: str, *, is_testing: bool = False
 ) -> Verification:
     first = b64encode(one.signature[:9]).decode()[:8]
+    # names and texts of the DNS are somebody else's words
     return Verification(
-        result, one.domain, one.selector, reason, one.algorithm, one.identity, first, one.length, is_testing, place
+        result, one.domain, one.selector, one_line(reason, 300), one_line(one.algorithm), one_line(one.identity, 300),
+        first, one.length, is_testing, place,
     )
 
 

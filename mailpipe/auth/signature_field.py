@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from mailpipe.auth.canonical import CRLF, Canonical, Form, relaxed_field, simple_field, with_crlf
 from mailpipe.fields.authentication import parse_tags
+from mailpipe.fields.value import one_line
 from mailpipe.wire.folding import body_of
 
 Kind = Literal["dkim-signature", "arc-message-signature", "arc-seal"]
@@ -148,7 +149,7 @@ class _Reader:
 
     def wrong(self, problem: str, *, is_syntax: bool = True) -> None:
         if not self.problem:
-            self.problem, self.is_syntax = problem, is_syntax
+            self.problem, self.is_syntax = one_line(problem, 200), is_syntax
 
     def value(self) -> SignatureField:
         tags = self.tags
@@ -174,6 +175,8 @@ class _Reader:
             names = ()
             if "h" in tags:
                 self.wrong("a seal names no fields", is_syntax=False)
+            if tags.get("cv", "").strip().lower() not in ("none", "pass", "fail"):
+                self.wrong("cv= is none of none, pass and fail")
         elif "from" not in (name.lower() for name in names):
             self.wrong("From is not signed", is_syntax=False)
         timestamp, expires = self.number("t"), self.number("x")

@@ -7,10 +7,13 @@ import asyncio
 import importlib.util
 import inspect
 import json
+import random
 import shutil
 from pathlib import Path
 
+import dkim
 import pytest
+from dkim.util import InvalidTagValueList
 
 import mailpipe
 from mailpipe import Envelope, Mail, Services, Verdict
@@ -147,6 +150,29 @@ def test_what_an_edit_breaks_is_what_a_verifier_does_not_believe(name, edit, sam
     before = mailpipe.parse(sample.octets)
     after = EDITS[edit](before)
     assert predicted(sample, before, after) == sample.believes(after)
+
+
+PUTS = [b"", b" ", b"\t", b"\r\n", b"\r\n ", b"\r\n\t", b"x", b";", b":", b"=", b"X-A: b\r\n", b"From: e@example.com\r\n", b"\r\n\r\n", b"\n"]
+
+
+@pytest.mark.parametrize("name", DKIM[:13])
+def test_any_change_of_a_few_octets_is_foretold(name: str, samples) -> None:
+    chance = random.Random(name)
+    sample = samples[name]
+    before = mailpipe.parse(sample.octets)
+    for _ in range(60):
+        at, put = chance.randrange(len(sample.octets)), chance.choice(PUTS)
+        octets = sample.octets[:at] + put + sample.octets[at + chance.choice([0, 0, 1, 2, 3]) :]
+        after = mailpipe.parse(octets)
+        if octets.count(b"\r") != octets.count(b"\r\n"):
+            continue  # dkimpy takes a bare CR for white space at the end of a field
+        try:
+            fields, _ = dkim.rfc822_parse(octets)
+            believed = sample.believes(after)
+        except (dkim.DKIMException, InvalidTagValueList, IndexError, KeyError, ValueError):
+            continue  # dkimpy does not read it
+        if [name.decode() for name, _ in fields] == list(after.header.keys()):
+            assert predicted(sample, before, after) == believed, octets
 
 
 def test_the_edits_break_some_and_keep_some(samples) -> None:

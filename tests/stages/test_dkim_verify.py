@@ -92,6 +92,16 @@ def test_what_fails_is_dealt_with_as_configured(mail, verifying, signed) -> None
     assert list(tagged.notes_of(Changed))
 
 
+@pytest.mark.parametrize("tags", [b"a=rsa\x00\x0b\xe2\x80\xa8; d=a.example; s=s; h=from; bh=AA; b=AA", b"d=\x00; i=\x00@x", b"c=\x00/\xff", b"\xff=\xfe", b"a=rsa-sha256; d=b\xc3\xbccher.example; s=\xe2\x80\xa8; h=from; bh=AA; b=AA"])
+def test_no_tags_of_a_sender_stop_a_tag_of_ours(tags, mail, verifying) -> None:
+    before = mail(b"DKIM-Signature: v=1; " + tags + b"\n" + LETTER)
+    after = verifying(on_fail="tag").process(before)
+    assert after.message.header["X-DKIM-Result"]
+    assert bytes(after.message).endswith(b"\n\n" + LETTER.partition(b"\n\n")[2])
+    assert all(value.isprintable() for note in after.notes_of(AuthResult) for value in (note.reason, *dict(note.properties).values()))
+    assert isinstance(verifying(on_fail="reject").process(before), Verdict)
+
+
 def test_a_tag_from_outside_goes(mail, verifying, signed) -> None:
     after = verifying(on_fail="tag").process(mail(b"X-DKIM-Result: pass\n" + signed()))
     assert "X-DKIM-Result" not in after.message.header
