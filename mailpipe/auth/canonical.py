@@ -108,8 +108,13 @@ class Canonical:
 
     __slots__ = ("_bodies", "_digests", "_is_cr", "_message", "_places", "_raws", "_relaxed", "keys")
 
-    def __init__(self, message: Message) -> None:
-        """Nothing of the body is read yet."""
+    def __init__(self, message: Message, *, like: "Canonical | None" = None) -> None:
+        """Nothing of the body is read yet.
+
+        Args:
+            message: which one.
+            like: another, of a message before an edit; where the body is the same, its forms are not made again.
+        """
         self._message = message
         self._is_cr = message.header.line_end == b"\r"
         lines = message.header.lines
@@ -119,6 +124,8 @@ class Canonical:
         self._relaxed: dict[int, bytes] = {}
         self._bodies: dict[Form, bytes] = {}
         self._digests: dict[tuple[Form, str, int | None], bytes] = {}
+        if like is not None and like._is_cr == self._is_cr and like._message.raw_body == message.raw_body:
+            self._bodies, self._digests = like._bodies, like._digests
 
     def raw(self, place: int) -> bytes:
         """A line of the header, with CRLF."""

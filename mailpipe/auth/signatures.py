@@ -26,6 +26,8 @@ from mailpipe.message import Entity, Message
 
 MAX_BLOCKS = 20
 """LIMIT: PGP blocks that are looked for in one text."""
+MAX_ELEMENTS = 100_000
+"""LIMIT: elements of S/MIME content of unknown length in which its end is looked for."""
 _TRAILING = re.compile(rb"(?<![ \t])[ \t]++(?=\r\n)")  # the look behind keeps long runs of blanks linear
 _WORD = re.compile(r"[A-Za-z0-9-]{1,40}")
 _BEGIN = b"-----BEGIN PGP "
@@ -131,7 +133,8 @@ def survival(before: Message, after: Message) -> tuple[tuple[Signature, State], 
     found: list[tuple[Signature, State]] = []
     in_header = list(_in_header(before))
     if in_header:
-        old, new = Canonical(before), Canonical(after)
+        old = Canonical(before)
+        new = Canonical(after, like=old)
         for one in in_header:
             assert one._read is not None
             if one._read.problem or not one._read.body_fits(old):
@@ -233,8 +236,30 @@ def _in_parts(message: Message) -> Iterator[tuple[Signature, bytes]]:
         elif kind.value in ("application/pkcs7-mime", "application/x-pkcs7-mime"):
             word = kind.params.get("smime-type") or ""
             said = f"S/MIME {word if _WORD.fullmatch(word) else 'opaque'} part {path or '1'}"
-            digest = hashlib.sha256(entity.octets).digest()
+            octets = entity.octets
+            digest = hashlib.sha256(octets[: _end_of_ber(octets)]).digest()
             yield Signature(Kind.SMIME_OPAQUE, said, path, parts=(path or "1",), own=digest), digest
+
+
+def _end_of_ber(octets: bytes) -> int:
+    """Where the value that begins octets ends (X.690 section 8.1); verifiers do not look at what is behind it."""
+    at = depth = 0
+    for _ in range(MAX_ELEMENTS):
+        start = at
+        if at + 2 > len(octets) or octets[at] & 0x1F == 0x1F:
+            break  # cut off, or a kind of tag that CMS does not have
+        length, at = octets[at + 1], at + 2
+        if length == 0x80:
+            depth += 1
+            continue
+        if length > 0x80:
+            length, at = int.from_bytes(octets[at : at + length - 0x80]), at + length - 0x80
+        at += length
+        if octets[start] == 0 and length == 0:
+            depth -= 1
+        if depth <= 0:
+            return at
+    return len(octets)
 
 
 def _in_multipart(path: str, entity: Entity, is_cr: bool) -> Iterator[tuple[Signature, bytes]]:

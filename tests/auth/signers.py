@@ -1,6 +1,7 @@
 """Signed samples by those who sign mail in earnest, dkimpy, openssl and gpg, and the same programs as verifiers."""
 
 import contextlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -229,5 +230,5 @@ def edits():
         "line ends": lambda message: mailpipe.parse(bytes(message).replace(b"\r\n", b"\n")),
         "other line ends": lambda message: mailpipe.parse(bytes(message).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")),
         "wrapped": lambda message: message.wrap(),
-        "words changed": lambda message: mailpipe.parse(bytes(message).replace(b"pay", b"give").replace(b"Sch", b"sch")),
+        "words changed": lambda message: mailpipe.parse(re.sub(rb"pay(?=[. ])|Sch(?=[=\x80-\xff])", b"give", bytes(message))),
     }  # fmt: skip

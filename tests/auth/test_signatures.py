@@ -136,6 +136,22 @@ def test_a_signed_part_survives_elsewhere_in_the_message() -> None:
     assert one.kind == Kind.PGP_MIME
 
 
+@pytest.mark.parametrize(
+    "value", [b"\x30\x03abc", b"\x30\x81\x80" + b"x" * 128, b"\x30\x80\x06\x01a\xa0\x80\x04\x82\x01\x00" + b"y" * 256 + b"\0\0\0\0", b"\0\0", b"\x30\x00"]
+)
+def test_what_stands_behind_opaque_content_does_not_count(value: bytes) -> None:
+    base64 = __import__("base64").encodebytes
+    fields = b"Content-Type: application/pkcs7-mime; smime-type=signed-data\nContent-Transfer-Encoding: base64\n"
+    assert broken_by(with_body(base64(value), fields), with_body(base64(value + b"behind"), fields)) == ()
+    assert broken_by(with_body(base64(value + b"a"), fields), with_body(base64(b"\x31" + value[1:]), fields))
+
+
+@pytest.mark.parametrize("value", [b"", b"\x30", b"\x30\xff", b"\x30\x80" * 500_000, b"\x30\x80" + b"\x01\x00" * 500_000, b"\x1f\x00"])
+def test_opaque_content_of_any_form_ends_somewhere(value: bytes) -> None:
+    message = with_body(value, b"Content-Type: application/pkcs7-mime\n")
+    assert len(signatures_of(message)) == 1
+
+
 @given(st.binary(max_size=400))
 def test_signatures_are_looked_for_in_anything(octets: bytes) -> None:
     for head in (b"", b"DKIM-Signature: ", b"ARC-Seal: i=1;", b"Content-Type: multipart/signed; boundary=a\n\n--a\n", b"A: b\n\n-----BEGIN PGP SIGNED MESSAGE-----"):
