@@ -35,6 +35,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "dmarc", "mailpipe.stages.dmarc:Dmarc")
     registry.add_lazy("stage", "drop", "mailpipe.stages.decide:Drop")
     registry.add_lazy("stage", "external-command", "mailpipe.stages.external_command:ExternalCommand")
+    registry.add_lazy("stage", "decode-uuencode", "mailpipe.stages.decode_uuencode:DecodeUuencode")
     registry.add_lazy("stage", "extract-attachments", "mailpipe.stages.extract_attachments:ExtractAttachments")
     registry.add_lazy("stage", "footer", "mailpipe.stages.footer:Footer")
     registry.add_lazy("stage", "html-to-text", "mailpipe.stages.html_to_text:HtmlToText")
@@ -56,6 +57,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "spf", "mailpipe.stages.spf:Spf")
     registry.add_lazy("stage", "strip-attachments", "mailpipe.stages.strip_attachments:StripAttachments")
     registry.add_lazy("stage", "subject-tag", "mailpipe.stages.subject_tag:SubjectTag")
+    registry.add_lazy("stage", "unwrap-tnef", "mailpipe.stages.unwrap_tnef:UnwrapTnef")
     registry.add_lazy("stage", "validate-headers", "mailpipe.stages.validate_headers:ValidateHeaders")
 
     registry.add_lazy("sink", "discard", "mailpipe.sinks.discard:DiscardSink")

@@ -3,7 +3,7 @@
     for member in container.members(octets, "zip", Allowance(octets=50_000_000, count=1000)):
         member.name, member.is_encrypted, member.octets
 
-Read are zip (deflate), tar, gzip, xz and bzip2, the names of cab and of iso 9660; of the others it is only known that
+Read are zip (deflate), tar, gzip, xz, bzip2, TNEF, iso 9660, and the names of cab; of others it is only known that
 they are archives. Nothing raises: what cannot be read ends the list, with a member that is `is_unreadable`.
 
 Never here: writing anything to a disk; a name is a word of the sender.
@@ -16,11 +16,11 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mailpipe.codec import zip_directory
+from mailpipe.codec import tnef, zip_directory
 
 __all__ = ["READ", "Allowance", "Member", "members"]
 
-READ = frozenset({"zip", "tar", "gzip", "xz", "bzip2", "cab", "iso"})
+READ = frozenset({"zip", "tar", "gzip", "xz", "bzip2", "cab", "iso", "tnef"})
 """The kinds whose members are known."""
 
 # LIMIT: what xz may take to unpack; its window can be 4 GiB.
@@ -94,6 +94,8 @@ def members(octets: bytes, kind: str, allowance: Allowance) -> Iterator[Member]:
             yield from _cab(octets, allowance)
         case "iso":
             yield from _iso(octets, allowance)
+        case "tnef":
+            yield from _tnef(tnef.read(octets), allowance)
 
 
 def _zip(octets: bytes, allowance: Allowance) -> Iterator[Member]:
@@ -231,3 +233,19 @@ def _iso(octets: bytes, allowance: Allowance) -> Iterator[Member]:
             # each file may claim the same octets again: what is looked at is counted
             content = allowance.takes(octets[begin : begin + min(count, max(allowance.octets, 0))])
             yield Member(name.decode(coding, "replace").partition(";")[0], content)
+
+
+def _tnef(found: tnef.Tnef | None, allowance: Allowance) -> Iterator[Member]:
+    """The attachments of a winmail.dat, those of messages in it too."""
+    if found is None:
+        yield _BROKEN
+        return
+    for one in found.attachments:
+        if not allowance.takes_member():
+            return
+        if one.embedded is not None:
+            yield from _tnef(one.embedded, allowance)
+        else:
+            yield Member(one.filename, one.octets)
+    if not found.is_whole:
+        yield _BROKEN

@@ -18,6 +18,7 @@ LONGEST = 200
 # overrides, zero-width marks) disguise what follows them.
 _UNSAFE = re.compile(r'[<>:"|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\.|\Z)", re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r"(?!multipart/|message/)[a-z0-9][a-z0-9!#$&^_.+-]{0,60}/[a-z0-9][a-z0-9!#$&^_.+-]{0,80}")
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,10}\Z")
 
 
@@ -56,3 +57,11 @@ def shortened(name: str) -> str:
     tail = suffix[0] if suffix is not None else ""
     room = LONGEST - len(tail.encode())
     return name.encode()[:room].decode("utf-8", "ignore").rstrip(" .") + tail
+
+
+def media_type(suggested: str, name: str) -> str:
+    """A media type for a file: the suggested one, else by its name."""
+    if _MEDIA_TYPE.fullmatch(suggested):
+        return suggested
+    guessed = mimetypes.guess_type(name, strict=False)[0] or ""
+    return guessed if _MEDIA_TYPE.fullmatch(guessed) else "application/octet-stream"
