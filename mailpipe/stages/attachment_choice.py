@@ -8,13 +8,13 @@ Never here: files; `attachment_store` writes them.
 
 import fnmatch
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from mailpipe.message import Entity, Message, compose
+from mailpipe.message import Entity, Message, compose, edit
 from mailpipe.pipeline.mail import AttachmentSaved, Changed
 from mailpipe.stages.file_names import safe_name
-from mailpipe.writer.downgrade import SIGNED, is_below
+from mailpipe.writer.downgrade import SIGNED
 
 FACTS = ("filename", "content_type", "size", "sha256", "path")
 """What a note may name in braces."""
@@ -104,9 +104,30 @@ def record_of(path: str, entity: Entity, octets: bytes, file: str = "") -> Attac
     return AttachmentSaved(path or "1", entity.filename, file, entity.content_type.value, len(octets), digest)
 
 
-def signed_paths(message: Message) -> tuple[str, ...]:
-    """The paths of what must not be changed below, for `is_below`."""
-    return tuple(path for path, one in message.walk() if one.content_type.value in SIGNED)
+class Covered:
+    """Parts below which nothing is to be changed; asked for a path, it looks at what is above that, however many.
+
+    Args:
+        message: where they are.
+        types: their media types, by default what is signed or encrypted.
+    """
+
+    def __init__(self, message: Message, types: Collection[str] = SIGNED) -> None:
+        self.paths = tuple(path for path, one in message.walk() if one.content_type.value in types)
+        self._set = frozenset(self.paths)
+
+    def holds(self, path: str) -> bool:
+        """Whether a path of `walk` lies inside one of them; `is_below` for many paths."""
+        if not self._set:
+            return False
+        above = path
+        while above:
+            above = above.rpartition(".")[0]
+            # the parts of an enclosed multipart "2.TEXT" are "2.1", "2.2", …
+            text = f"{above}.TEXT" if above else "TEXT"
+            if above in self._set or (text in self._set and text != path):
+                return True
+        return False
 
 
 def without(
@@ -117,26 +138,41 @@ def without(
     Args:
         message: the message.
         records: the parts, by path, in the order of `walk`.
-        then: "note", or "detach" for parts that stand among others.
+        then: "note", or "detach" for parts that stand among others that stay.
         note: the text, with facts in braces.
         stage: who says so.
     """
     changes: list[Changed] = []
-    changed = message
-    line_end, covered = message.header.line_end, signed_paths(message)
-    # from the last to the first, so that removing a part does not move those still to come
-    for path, record in reversed(list(records.items())):
-        if is_below(path, covered):
+    line_end, covered = message.header.line_end, Covered(message)
+    notes: dict[str, Entity] = {}
+    meant = [path for path in records if not covered.holds(path)]
+    removed = _removable(message, meant) if then == "detach" else frozenset[str]()
+    for path, record in records.items():
+        if covered.holds(path):
             changes.append(Changed(stage, f"part {path} kept in the message: it is signed"))
-            continue
-        if then == "detach" and _stands_among_others(changed, path):
-            changed = changed.remove(path)
+        elif path in removed:
             changes.append(Changed(stage, f"part {path} detached"))
-            continue
-        changed = changed.replace(path, compose.text(note.format(**_facts(record)), line_end=line_end))
-        changes.append(Changed(stage, f"part {path or '1'} replaced by a note"))
-    changes.reverse()
-    return changed, changes
+        else:
+            notes[path] = compose.text(note.format(**_facts(record)), line_end=line_end)
+            changes.append(Changed(stage, f"part {path or '1'} replaced by a note"))
+    changed = edit.map_leaves(message, lambda path, leaf: notes.get(path, leaf)) if notes else message
+    return edit.remove_all(changed, removed) if removed else changed, changes
+
+
+def _removable(message: Message, paths: Sequence[str]) -> frozenset[str]:
+    """Those of some leaves that can go without leaving their multipart empty: where all would, the first stays."""
+    wanted = frozenset(paths)
+    kept: set[str] = set()
+    for path, entity in message.walk():
+        if entity.is_multipart and entity.parts:
+            prefix = path.removesuffix("TEXT") if path.endswith("TEXT") else f"{path}." if path else ""
+            if all(f"{prefix}{number}" in wanted for number in range(1, len(entity.parts) + 1)):
+                kept.add(f"{prefix}1")
+        elif entity.parts and not entity.parts[0].is_multipart:
+            kept.add(f"{path}.1" if path else "1")  # the body of an enclosed message is no part
+        elif path == "":
+            kept.add(path)
+    return wanted - kept
 
 
 def _facts(record: AttachmentSaved) -> dict[str, Any]:
@@ -144,14 +180,3 @@ def _facts(record: AttachmentSaved) -> dict[str, Any]:
         "filename": safe_name(record.filename, record.content_type), "content_type": record.content_type,
         "size": record.size, "sha256": record.sha256, "path": record.path,
     }  # fmt: skip
-
-
-def _stands_among_others(message: Message, path: str) -> bool:
-    """Whether a part can go without leaving its multipart empty."""
-    above, _, last = path.rpartition(".")
-    if not last.isdecimal():
-        return False
-    owner = message.part(above) if above else message
-    if not owner.is_multipart and owner.parts:
-        owner = owner.parts[0]
-    return owner.is_multipart and len(owner.parts) > 1

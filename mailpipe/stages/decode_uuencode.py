@@ -14,9 +14,8 @@ from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.stages import text_edit
-from mailpipe.stages.attachment_choice import is_leaf, signed_paths
+from mailpipe.stages.attachment_choice import Covered, is_leaf
 from mailpipe.stages.file_names import media_type, safe_name
-from mailpipe.writer.downgrade import is_below
 
 
 class DecodeUuencodeOptions(Options):
@@ -40,9 +39,9 @@ class DecodeUuencode(Stage[DecodeUuencodeOptions]):
     def process(self, mail: Mail) -> Mail:
         """Decode the blocks of every text."""
         message, changes = mail.message, list[Changed]()
-        changed, covered, line_end = message, signed_paths(message), message.header.line_end
-        for path, leaf in reversed(list(message.walk())):
-            if not is_leaf(leaf) or leaf.content_type.type != "text" or is_below(path, covered):
+        made, covered, line_end = dict[str, Entity](), Covered(message), message.header.line_end
+        for path, leaf in message.walk():
+            if not is_leaf(leaf) or leaf.content_type.type != "text" or covered.holds(path):
                 continue
             if leaf.is_attachment and not self.options.attachments:
                 continue
@@ -58,9 +57,12 @@ class DecodeUuencode(Stage[DecodeUuencodeOptions]):
             text: Entity = edit.wrap(leaf, "mixed").parts[0] if isinstance(leaf, Message) else leaf
             parts = [text_edit.with_octets(text, rest, None, line_end)]
             parts += [_attachment(file.filename, file.octets, line_end) for file in files]
-            changed = changed.replace(path, compose.multipart("mixed", parts, line_end=line_end))
+            made[path] = compose.multipart("mixed", parts, line_end=line_end)
             changes.append(Changed(self.name, f"part {path or '1'}: {len(files)} files taken out of the text"))
-        return mail.with_message(changed).with_note(*reversed(changes)) if changes else mail
+        if not made:
+            return mail
+        changed = message.map_leaves(lambda path, leaf: made.get(path, leaf))
+        return mail.with_message(changed).with_note(*changes)
 
 
 def _attachment(name: str, octets: bytes, line_end: bytes) -> Entity:

@@ -28,7 +28,6 @@ from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.stages import html_tokens, templates, text_edit
 from mailpipe.stages.templates import TextTemplate
-from mailpipe.writer.downgrade import SIGNED, is_below
 
 
 class FooterOptions(Options):
@@ -65,11 +64,9 @@ class Footer(Stage[FooterOptions]):
         text = _lines(templates.fill(options.text, mail))
         html = None if options.html is None else templates.fill(options.html, mail, escape=_html.escape)
         found = text_edit.bodies(message)
-        covered = tuple(path for path, one in message.walk() if one.content_type.value in SIGNED)
+        made_of: dict[str, Entity] = {}
         line_end, changes, changed = message.header.line_end, list[Changed](), message
         for path, leaf in found.leaves:
-            if is_below(path, covered):
-                continue
             made = self._under(leaf, text, html if html is not None else _as_html(text), line_end)
             if made is leaf:
                 continue
@@ -77,8 +74,10 @@ class Footer(Stage[FooterOptions]):
             if made is None:
                 changes.append(Changed(self.name, f"part {place} left without it: its text cannot be read"))
                 continue
-            changed = changed.replace(path, made)
+            made_of[path] = made
             changes.append(Changed(self.name, f"written under part {place}"))
+        if made_of:
+            changed = changed.map_leaves(lambda path, leaf: made_of.get(path, leaf))
         for path in found.opaque:
             what = f"part {path or '1'} left without it: it is signed, encrypted or a report"
             changes.append(Changed(self.name, what))

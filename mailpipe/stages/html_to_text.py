@@ -12,14 +12,12 @@ Never here: how HTML becomes text (`html_render`).
 
 from pydantic import Field as OptionField
 
-from mailpipe.message import Entity, Message, compose, flowed
+from mailpipe.message import Entity, Message, compose, edit, flowed
 from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.stages import html_render, text_edit
-from mailpipe.stages.attachment_choice import signed_paths
 from mailpipe.units import ByteSize
-from mailpipe.writer.downgrade import is_below
 
 
 class HtmlToTextOptions(Options):
@@ -48,26 +46,31 @@ class HtmlToText(Stage[HtmlToTextOptions]):
         leaves = text_edit.bodies(message).leaves
         if not leaves or any(leaf.content_type.subtype == "plain" for _, leaf in leaves):
             return mail
-        covered, changed, changes = signed_paths(message), message, list[Changed]()
+        changes, made = list[Changed](), dict[str, Entity]()
         for path, leaf in leaves:
-            if is_below(path, covered) or len(leaf.raw_body) > self.options.max_size:
+            if len(leaf.raw_body) > self.options.max_size:
                 continue
-            changed = self._with_text(changed, path, leaf)
+            place, new = self._with_text(message, path, leaf)
+            made[place] = new
             what = "a plain text added to" if self.options.keep_html else "plain text in the place of"
             changes.append(Changed(self.name, f"{what} part {path or '1'}"))
-        return mail.with_message(changed).with_note(*changes) if changes else mail
+        if not made:
+            return mail
+        changed = edit.map_entities(message, lambda path, entity: made.get(path, entity))
+        return mail.with_message(changed).with_note(*changes)
 
-    def _with_text(self, message: Message, path: str, leaf: Entity) -> Message:
+    def _with_text(self, message: Message, path: str, leaf: Entity) -> tuple[str, Entity]:
+        """What takes which place."""
         line_end = message.header.line_end
         paragraphs = html_render.render(leaf.text, links=self.options.links)
         plain = compose.text(flowed.flow(paragraphs), params={"format": "flowed"}, line_end=line_end)
         if not self.options.keep_html:
-            return message.replace(path, plain)
+            return path, plain
         # pictures belong to their HTML: the whole multipart/related is the alternative
         while path and _above(message, path).content_type.value == "multipart/related":
             path = path.rpartition(".")[0]
         second = message.part(path) if path else message.wrap("mixed").parts[0]
-        return message.replace(path, compose.multipart("alternative", [plain, second], line_end=line_end))
+        return path, compose.multipart("alternative", [plain, second], line_end=line_end)
 
 
 def _above(message: Message, path: str) -> Entity:

@@ -38,10 +38,9 @@ from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.pipeline.services import Services
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.stages import html_text, html_tokens, templates, text_edit
-from mailpipe.stages.attachment_choice import matches, signed_paths
+from mailpipe.stages.attachment_choice import Covered, matches
 from mailpipe.stages.attachment_store import Manifest
 from mailpipe.stages.redact_patterns import BUILT_IN, Finder, find, of_operator
-from mailpipe.writer.downgrade import is_below
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -150,10 +149,10 @@ class Redact(Stage[RedactOptions]):
     def process(self, mail: Mail) -> Mail | Verdict:
         """Look at every entity of the message."""
         message, counts, left = mail.message, Counter[str](), list[str]()
-        covered, line_end = signed_paths(message), message.header.line_end
+        covered, line_end = Covered(message), message.header.line_end
 
         def change(path: str, entity: Entity) -> Entity:
-            if is_below(path, covered):
+            if covered.holds(path):
                 return entity
             if not entity.is_multipart and not entity.parts:
                 made = self._leaf(entity, counts, line_end)
@@ -172,7 +171,7 @@ class Redact(Stage[RedactOptions]):
             if self.options.on_unreadable == "quarantine":
                 return Verdict.quarantine(reason, notes=(note,))
             return Verdict.reject(reason, status="5.7.1", notes=(note,))
-        left += [f"part {path or '1'} is signed or encrypted" for path in covered]
+        left += [f"part {path or '1'} is signed or encrypted" for path in covered.paths]
         if not counts and not left:
             return mail
         notes: list[object] = [Redacted(dict(counts), tuple(left))]

@@ -25,10 +25,9 @@ from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.pipeline.services import Services
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.stages import html_render, text_edit
-from mailpipe.stages.attachment_choice import signed_paths
+from mailpipe.stages.attachment_choice import Covered
 from mailpipe.stages.html_tokens import VOID, attributes, tokens
 from mailpipe.units import ByteSize
-from mailpipe.writer.downgrade import is_below
 
 _STYLES = """background background-color border border-bottom border-collapse border-color border-left border-radius
     border-right border-spacing border-style border-top border-width clear color direction display float font
@@ -129,11 +128,11 @@ class SanitizeHtml(Stage[SanitizeHtmlOptions]):
     def process(self, mail: Mail) -> Mail | Verdict:
         """Sanitize every HTML part."""
         message, changes, refused = mail.message, list[Changed](), list[str]()
-        covered, line_end = signed_paths(message), message.header.line_end
+        covered, line_end = Covered(message), message.header.line_end
 
         def change(path: str, leaf: Entity) -> Entity:
             kind = leaf.content_type
-            if kind.value not in ("text/html", "application/xhtml+xml") or is_below(path, covered):
+            if kind.value not in ("text/html", "application/xhtml+xml") or covered.holds(path):
                 return leaf
             if leaf.is_attachment and not self.options.attachments:
                 return leaf

@@ -22,9 +22,8 @@ from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.stages import templates, text_edit
-from mailpipe.stages.attachment_choice import is_leaf, signed_paths
+from mailpipe.stages.attachment_choice import Covered, is_leaf
 from mailpipe.stages.file_names import media_type, safe_name
-from mailpipe.writer.downgrade import is_below
 
 _TYPES = ("application/ms-tnef", "application/vnd.ms-tnef")
 _IDENTIFIER = re.compile(r"[!-;=?-~]{1,200}")
@@ -51,11 +50,10 @@ class UnwrapTnef(Stage[UnwrapTnefOptions]):
     def process(self, mail: Mail) -> Mail:
         """Unwrap every winmail.dat."""
         message, changes = mail.message, list[Changed]()
-        covered, changed = signed_paths(message), message
-        # from the last to the first, so that no path moves before it is used
-        for path, leaf in reversed(list(message.walk())):
+        covered, made = Covered(message), dict[str, Entity]()
+        for path, leaf in message.walk():
             kind = leaf.content_type.value
-            if not is_leaf(leaf) or is_below(path, covered):
+            if not is_leaf(leaf) or covered.holds(path):
                 continue
             if kind not in _TYPES and (leaf.filename or "").strip().lower() != "winmail.dat":
                 continue
@@ -68,10 +66,12 @@ class UnwrapTnef(Stage[UnwrapTnefOptions]):
             if self.options.keep:
                 parts.append(compose.attachment(octets, kind, filename="winmail.dat", line_end=message.header.line_end))
             line_end = message.header.line_end
-            new = parts[0] if len(parts) == 1 else compose.multipart("mixed", parts, line_end=line_end)
-            changed = changed.replace(path, new)
+            made[path] = parts[0] if len(parts) == 1 else compose.multipart("mixed", parts, line_end=line_end)
             changes.append(Changed(self.name, f"part {path or '1'}: {len(parts)} parts taken out"))
-        return mail.with_message(changed).with_note(*reversed(changes)) if changes else mail
+        if not changes:
+            return mail
+        changed = message.map_leaves(lambda path, leaf: made.get(path, leaf))
+        return mail.with_message(changed).with_note(*changes)
 
     def _parts(self, found: tnef.Tnef, message: Message) -> list[Entity]:
         line_end = message.header.line_end
