@@ -62,7 +62,7 @@ def remove(root: E, path: str) -> E:
         else:
             del layout[places[index - 1] + 1 : places[index] + 1]
         children = [part for number, part in enumerate(owner.parts) if number != index]
-        made = type(owner)._composed(owner.header, tuple(layout), children=tuple(children))
+        made = type(owner)._composed(owner.header, _mended(layout, owner), children=tuple(children))
     for above, place in reversed(chain):
         made = _with_children(above, {place: made})
     return made  # type: ignore[return-value]
@@ -96,7 +96,7 @@ def _with_some(owner: Entity, kept: Sequence[int]) -> Entity:
     for before, number in pairwise(kept):
         made += [*layout[places[before] + 1 : places[before + 1]], parts[number]]
     made += layout[places[-1] + 1 :]
-    return type(owner)._composed(owner.header, tuple(made), children=tuple(parts[number] for number in kept))
+    return type(owner)._composed(owner.header, _mended(made, owner), children=tuple(parts[number] for number in kept))
 
 
 def map_leaves(root: E, change: Callable[[str, Entity], Entity]) -> E:
@@ -220,6 +220,20 @@ def _places(layout: Layout) -> list[int]:
     return [place for place, piece in enumerate(layout) if isinstance(piece, Entity)]
 
 
+def _mended(layout: Layout, owner: Entity) -> tuple["bytes | Slice | Entity", ...]:
+    """The layout, in which every part begins on a line of its own.
+
+    A part without any octets ends where the line of its delimiter does, and has that line end in common with the next.
+    """
+    if owner.is_multipart:
+        for place in _places(layout):
+            before, part = layout[place - 1], layout[place]
+            end = bytes(before.view[-1:]) if isinstance(before, Slice) else bytes(before)[-1:]
+            if end not in (b"\n", b"\r", b"") and len(part):
+                layout[place - 1] = bytes(before) + owner.header.line_end
+    return tuple(layout)
+
+
 def _with_children(owner: Entity, changed: Mapping[int, Entity]) -> Entity:
     """The same entity with other children at some positions."""
     children = list(owner.parts)
@@ -235,7 +249,9 @@ def _with_children(owner: Entity, changed: Mapping[int, Entity]) -> Entity:
     for index, new in changed.items():
         layout[places[index]] = new
     layout[0] = separated(owner.header, layout[0])
-    made = type(owner)._composed(owner.header, tuple(layout), children=tuple(children))
+    # what it was read as counts where its header does not say: a part of a digest is a message (RFC 2046 5.1.5)
+    base = owner if owner._document is not None or owner._base is None else owner._base
+    made = type(owner)._composed(owner.header, _mended(layout, owner), base=base, children=tuple(children))
     if owner.is_multipart:
         delimiter = b"--" + _octets_of(owner.content_type.boundary or "")
         if any(_holds(new, delimiter, owner) for new in changed.values()):

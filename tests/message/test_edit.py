@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mailpipe
-from mailpipe import Entity, Message
+from mailpipe import Entity, Message, parse
 from mailpipe.errors import ComposeError
-from mailpipe.message import compose
+from mailpipe.message import compose, edit
 
 SIMPLE = b"From: a@example.org\r\nSubject: old\r\nX-Long: one\r\n two\r\nsubject: second\r\n\r\nbody\r\n"
 MIXED = b"""From: a@example.org
@@ -283,3 +283,29 @@ def test_a_word_longer_than_a_line_may_be_is_said_in_encoded_words(name):
     made = mailpipe.parse(bytes(message.with_header(name, text)))
     assert made.header[name] == text
     assert max(map(len, bytes(made.header).splitlines())) <= 78
+EMPTY = b"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n--b\r\n\r\nsecond\r\n--b\r\n--b--\r\npost"
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_part_without_any_octets_can_be_replaced(line_end: bytes) -> None:
+    message = parse(EMPTY.replace(b"\r\n", line_end))
+    assert [bytes(part) for part in message.parts] == [b"", line_end + b"second", b""]
+    for path in ("1", "3"):
+        after = parse(bytes(message.replace(path, compose.text("new", line_end=line_end))))
+        assert [part.text for part in after.parts] == ["new" if number == path else old for number, old in zip("123", ["", "second", ""], strict=True)]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_part_without_any_octets_can_be_removed(line_end: bytes) -> None:
+    message = parse(EMPTY.replace(b"\r\n", line_end))
+    assert [part.text for part in parse(bytes(message.remove("1"))).parts] == ["second", ""]
+    assert [part.text for part in parse(bytes(edit.remove_all(message, {"1", "3"}))).parts] == ["second"]
+    assert [part.text for part in parse(bytes(edit.remove_all(message, {"1", "2"}))).parts] == [""]
+
+
+def test_a_part_of_a_digest_stays_a_message_when_something_in_it_changes() -> None:
+    octets = b"Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: one\n\nfirst\n--b\n\nSubject: two\n\nsecond\n--b--\n"
+    changed = edit.map_leaves(parse(octets), lambda path, leaf: leaf.with_header("Subject", "new") if path == "1.1" else leaf)
+    assert [part.content_type.value for part in changed.parts] == ["message/rfc822"] * 2
+    assert [path for path, _ in changed.walk()] == [path for path, _ in parse(bytes(changed)).walk()]
+    assert changed.parts[0].parts[0].subject == "new"
