@@ -22,6 +22,7 @@ def register(registry: Registry) -> None:
     registry.add_lazy("stage", "add-header", "mailpipe.stages.add_header:AddHeader")
     registry.add_lazy("stage", "arc-seal", "mailpipe.stages.arc_seal:ArcSeal")
     registry.add_lazy("stage", "arc-verify", "mailpipe.stages.arc_verify:ArcVerify")
+    registry.add_lazy("stage", "archive-copy", "mailpipe.stages.archive_copy:ArchiveCopy")
     registry.add_lazy(
         "stage", "authentication-results", "mailpipe.stages.authentication_results:AuthenticationResultsStage"
     )
