@@ -48,6 +48,7 @@ ANSWER_LIMIT = 1 << 31
 """LIMIT: octets of an answer where the budget says nothing about expansion."""
 GRACE_SECONDS = 1.0
 """How long a process that has closed its pipes may take to end by itself."""
+_LOGGERS = "mailpipe.stage."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class IsolatedStage:
     def __init__(self, recipe: StageRecipe, budget: Budget, limits: Limits = DEFAULT_LIMITS) -> None:
         self.name = recipe.name
         self._recipe, self._budget, self._limits = recipe, budget, limits
+        self._label = recipe.name
         self._services: Services | None = None
         self._child: ChildProcess | None = None
         self._lock = threading.Lock()
@@ -118,6 +120,8 @@ class IsolatedStage:
             StageError: it raised another, or its process ended.
         """
         self._services = services
+        # the step may be called otherwise than the stage, and whoever reads the log looks for that
+        self._label = services.log.logger.name.removeprefix(_LOGGERS)
         self._child = self._started("")
 
     def close(self) -> None:
@@ -136,11 +140,11 @@ class IsolatedStage:
             child.wait(CLOSE_SECONDS)
         except Late:
             words = f"its process did not close within {duration_text(CLOSE_SECONDS)} and was killed"
-            raise StageError(self.name, words) from None
+            raise StageError(self._label, words) from None
         except Gone:
-            raise StageLost(self.name, f"its process {child.end(GRACE_SECONDS)} while it was closing") from None
+            raise StageLost(self._label, f"its process {child.end(GRACE_SECONDS)} while it was closing") from None
         except Garbled as error:
-            raise StageLost(self.name, f"its process said what cannot be understood: {error}") from error
+            raise StageLost(self._label, f"its process said what cannot be understood: {error}") from error
         finally:
             child.end()
         if answer.failure is not None:
@@ -166,7 +170,7 @@ class IsolatedStage:
                 return self._made(answer, blobs, mail, octets)
             except Garbled as error:
                 self._end()
-                raise StageLost(self.name, f"it said what cannot be understood: {error}", place) from error
+                raise StageLost(self._label, f"it said what cannot be understood: {error}", place) from error
             except BudgetExceeded:
                 # what is left of it after that is nothing to build on
                 self._end()
@@ -189,15 +193,15 @@ class IsolatedStage:
         except Late:
             self._end()
             words = f"was stopped after {duration_text(budget.time or 0)} (its budget.time)"
-            raise BudgetExceeded(self.name, words, place, "time") from None
+            raise BudgetExceeded(self._label, words, place, "time") from None
         except TooLong as error:
             raise self._grown(error.size, octets, place) from None
         except Gone:
             ended = self._end(GRACE_SECONDS)
             if ended == f"was killed by {signal.SIGXCPU.name}":
                 words = f"took more processor time than {duration_text(budget.time or 0)} allow (its budget.time)"
-                raise BudgetExceeded(self.name, words, place, "time") from None
-            raise StageLost(self.name, f"its process {ended} before it had answered", place) from None
+                raise BudgetExceeded(self._label, words, place, "time") from None
+            raise StageLost(self._label, f"its process {ended} before it had answered", place) from None
 
     def _made(
         self, answer: Answer, blobs: Iterator[bytes], mail: Mail, octets: bytes
@@ -249,14 +253,14 @@ class IsolatedStage:
         most = self._budget.expansion
         words = f"made {size} octets of {len(octets)}, more than "
         words += f"{ANSWER_LIMIT} in all" if most is None else f"{most:g} times as many (its budget.expansion)"
-        return BudgetExceeded(self.name, words, place, "expansion")
+        return BudgetExceeded(self._label, words, place, "expansion")
 
     def _failed(self, failure: Failure, place: str) -> StageError:
         memory = self._budget.memory
         if failure.is_memory and memory is not None:
             words = f"took more than {memory} octets of memory (its budget.memory)"
-            return BudgetExceeded(self.name, words, place, "memory")
-        error = StageError(self.name, failure.words, place)
+            return BudgetExceeded(self._label, words, place, "memory")
+        error = StageError(self._label, failure.words, place)
         if failure.trace:
             error.add_note(failure.trace)
         return error
@@ -272,7 +276,7 @@ class IsolatedStage:
         ended = ""
         for _ in range(STARTS):
             try:
-                child = ChildProcess(_level_of(self.name))
+                child = ChildProcess(_level_of(self._label))
             except OSError as error:
                 ended = f"no process can be started for it: {error.strerror}"
                 continue
@@ -283,35 +287,39 @@ class IsolatedStage:
             except Late:
                 child.end()
                 words = f"it did not open within {duration_text(START_SECONDS)}"
-                raise StageError(self.name, words, place or self._recipe.key) from None
+                raise StageError(self._label, words, place or self._recipe.key) from None
             except BaseException:
                 child.end()
                 raise
-        raise StageLost(self.name, ended, place or self._recipe.key)
+        raise StageLost(self._label, ended, place or self._recipe.key)
 
     def _opened(self, child: ChildProcess, place: str) -> ChildProcess:
         recipe = self._recipe
-        begin = Begin(recipe.rebuild, recipe.name, recipe.options, self._budget, self._limits, child.level)
+        is_rehearsal = self._services is not None and self._services.is_rehearsal
+        begin = Begin(
+            recipe.rebuild, recipe.name, recipe.options, self._budget, self._limits, self._label, child.level,
+            is_rehearsal,
+        )  # fmt: skip
         child.expect_within(START_SECONDS)
         child.send(frames.BEGIN, pickle.dumps(begin, 5))
         try:
             answer, _ = frames.read_answer(child.receive(frames.READY, None, frames.META_LIMIT))
         except (Garbled, TooLong) as error:
-            raise StageLost(self.name, f"its process said what cannot be understood: {error}", place) from error
+            raise StageLost(self._label, f"its process said what cannot be understood: {error}", place) from error
         if (failure := answer.failure) is None:
             return child
         words = f"it does not open: {failure.words}"
         if failure.is_ours and not place:
             raise DoesNotOpen(failure.words, failure.exit_code)
-        raise StageError(self.name, words, place or self._recipe.key)
+        raise StageError(self._label, words, place or self._recipe.key)
 
     def _end(self, grace: float = 0) -> str:
         child, self._child = self._child, None
         return "" if child is None else child.end(grace)
 
 
-def _level_of(stage: str) -> int:
-    return logging.getLogger(f"mailpipe.stage.{stage}").getEffectiveLevel()
+def _level_of(label: str) -> int:
+    return logging.getLogger(f"{_LOGGERS}{label}").getEffectiveLevel()
 
 
 def _is_same(one: object, other: object) -> bool:

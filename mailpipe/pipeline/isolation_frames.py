@@ -65,7 +65,9 @@ class Begin:
         options: pickled.
         budget: of each mail.
         limits: of understanding.
+        label: what the step is called in its log.
         level: below this nobody listens to the log.
+        is_rehearsal: see `Services`.
     """
 
     rebuild: bytes
@@ -73,7 +75,9 @@ class Begin:
     options: bytes
     budget: Budget
     limits: Limits
+    label: str
     level: int
+    is_rehearsal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ class Misbehave(mailpipe.Stage):
         if word == "notes":
             kept = [note for note in mail.notes if not isinstance(note, Changed)]
             return mailpipe.Mail(mail.message, mail.envelope, mail.origin, (*kept, Weight(7, Path("a"))))
+        if word == "is it a rehearsal":
+            return mailpipe.Verdict.drop("yes" if self.services.is_rehearsal else "no")
         if word == "log":
             self.services.log.info("100%% sure of %s", "this")
             self.services.log.debug("nobody listens")

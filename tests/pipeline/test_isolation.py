@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,8 +153,8 @@ def test_async_and_function_stages_may_be_isolated(isolated):
 
 
 def test_its_log_and_its_metrics_come_back(registry, caplog):
-    caplog.set_level(logging.INFO, "mailpipe.stage.misbehave")
-    services = Services.for_tests("misbehave")
+    caplog.set_level(logging.INFO, "mailpipe.stage.second look")
+    services = Services.for_tests("second look")
     stage = unopened(registry)
     stage.open(services)
     try:
@@ -161,8 +162,8 @@ def test_its_log_and_its_metrics_come_back(registry, caplog):
         stage(mail_of("log"))
     finally:
         stage.close()
-    assert [record.getMessage() for record in caplog.records] == ["archive.mbox:7: misbehave: 100% sure of this"] * 2
-    assert services.metrics.values == {"misbehave.looked": 6}
+    assert [record.getMessage() for record in caplog.records] == ["archive.mbox:7: second look: 100% sure of this"] * 2
+    assert services.metrics.values == {"second look.looked": 6}
 
 
 # -- what it does wrong
@@ -240,8 +241,8 @@ def test_the_memory_of_a_large_message_is_not_that_of_the_stage(isolated):
 
 
 def test_a_stage_that_does_not_open_says_why(registry):
-    with pytest.raises(StageError, match=r"stage 'misbehave' at stage.1: it does not open: RuntimeError: as it was told"):
-        unopened(registry, at_open="raise").open(Services.for_tests())
+    with pytest.raises(StageError, match=r"stage 'second look' at stage.1: it does not open: RuntimeError: as it was told"):
+        unopened(registry, at_open="raise").open(Services.for_tests("second look"))
     with pytest.raises(DoesNotOpen, match=r"^set the option at_open") as caught:
         unopened(registry, at_open="config").open(Services.for_tests())
     assert caught.value.exit_code == ConfigError.exit_code
@@ -256,6 +257,14 @@ def test_a_secret_is_there_as_in_the_pipeline(registry, monkeypatch):
     stage = unopened(registry, at_open="secret")
     stage.open(Services.for_tests())
     stage.close()
+
+
+def test_it_knows_whether_all_is_a_rehearsal(registry, stage):
+    assert stage(mail_of("is it a rehearsal")).reason == "no"
+    rehearsing = unopened(registry)
+    rehearsing.open(replace(Services.for_tests(), is_rehearsal=True))
+    assert rehearsing(mail_of("is it a rehearsal")).reason == "yes"
+    rehearsing.close()
 
 
 def test_a_stage_that_does_not_close_says_why(registry):
