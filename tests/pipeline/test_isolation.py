@@ -14,6 +14,7 @@ import pytest
 from mailpipe.errors import BudgetExceeded, ConfigError, StageError, StageLost
 from mailpipe.message import parse
 from mailpipe.pipeline.access import Budget
+from mailpipe.pipeline.assemble import assemble
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
 from mailpipe.pipeline.isolation import DoesNotOpen, IsolatedStage, StageRecipe
 from mailpipe.pipeline.mail import Changed, DefectsFound, Mail, Origin
@@ -22,6 +23,7 @@ from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Engine, Line
 from mailpipe.pipeline.services import Services
+from mailpipe.pipeline.settings import load_settings
 from mailpipe.pipeline.step import Step, Way, Ways
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.plugins import load_registry
@@ -377,3 +379,42 @@ def test_each_mail_of_a_run_has_its_declared_outcome_and_the_others_are_unchange
     assert endings[3].reason == "stage 'misbehave' at nowhere:3: its process was killed by SIGKILL before it had answered"
     assert len(delivered) == 5
     assert all(b"X-Seen: yes\r\n" in octets for octets in (delivered[0], delivered[1], delivered[4]))
+
+
+FILE = """
+[source]
+use = "mbox"
+path = "archive.mbox"
+
+[run]
+workers = 2
+journal = false
+
+[[stage]]
+use = "misbehave"
+budget = {time = "20s", memory = "200MB"}
+
+[sink]
+use = "eml"
+directory = "out"
+"""
+
+
+def test_each_of_several_workers_has_a_process_of_its_own_for_it(tmp_path):
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "misbehave.py").write_text(PLUGIN)
+    (tmp_path / "p.toml").write_text(FILE)
+    words = ["header", "killed", "drop", "header", "eat", "exit", "header", "raise"] * 2
+    (tmp_path / "archive.mbox").write_bytes(
+        b"".join(
+            b"From ann@example.org Thu Jan  1 00:00:00 1970\nFrom: ann@example.org\nTo: bob@example.net\nSubject: %s\n\n%d\n\n"
+            % (word.encode(), number)
+            for number, word in enumerate(words)
+        )
+    )
+    registry = load_registry(tmp_path)
+    with assemble(load_settings(tmp_path / "p.toml", registry), registry) as pipeline:
+        report = pipeline.run()
+    endings = report.endings
+    assert (endings["delivered"], endings["dropped"], endings["deferred"], report.error) == (6, 2, 8, "")
+    assert all(b"X-Seen: yes\n" in path.read_bytes() for path in (tmp_path / "out").iterdir())
