@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import site
 import subprocess
 import sys
 import venv
@@ -47,10 +48,14 @@ def test_its_own_tests_hold_it_to_the_contract_of_a_stage(folder: Path, monkeypa
 
 
 @pytest.mark.slow
-def test_installed_packages_are_shown_with_their_options(tmp_path: Path, fill_venv):
+def test_installed_packages_are_shown_with_their_options(tmp_path: Path):
     pytest.importorskip("hatchling")
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
-    python = fill_venv(tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    # the new environment sees what this one has, in place of the network
+    lines = [f"import site; site.addsitedir({place!r})\n" for place in site.getsitepackages()]
+    own = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    (own / "outer.pth").write_text("".join([*lines, f"{TOP}\n"]))
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON"))}
     for folder in FOLDERS:
         shutil.copytree(folder, tmp_path / "plugins" / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
