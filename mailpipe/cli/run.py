@@ -18,6 +18,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.load import OverridesOption, PipelineArgument, load, log_to_stderr
+from mailpipe.cli.progress import size_of
 from mailpipe.cli.summary import print_summary
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
@@ -103,7 +104,7 @@ def _progress(
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn  # slow to import
 
-    total = _size_of(sources or _own_paths(settings))
+    total = size_of(sources or _own_paths(settings))
     columns = [
         BarColumn(),
         TextColumn("{task.fields[octets]}"),
@@ -134,21 +135,3 @@ def _own_paths(settings: "Settings") -> list[str]:
     if path is None:
         return []
     return [str(each) for each in path] if isinstance(path, (list, tuple)) else [str(path)]
-
-
-def _size_of(paths: list[str]) -> int | None:
-    """Octets of plain files; None where a folder, a stream or a compressed archive makes it unknown."""
-    from mailpipe.archive.opened import compression_of  # slow to import
-
-    total = 0
-    for path in map(Path, paths):
-        try:
-            if not path.is_file():
-                return None
-            with path.open("rb") as file:
-                if compression_of(file.read(8)):
-                    return None
-            total += path.stat().st_size
-        except OSError:
-            return None  # the run itself says what is wrong with it
-    return total or None

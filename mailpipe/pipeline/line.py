@@ -19,7 +19,7 @@ from mailpipe.pipeline.outcome import Outcome
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.run import Line
-from mailpipe.pipeline.services import Secrets, ServicesMaker
+from mailpipe.pipeline.services import Clock, Secrets, ServicesMaker, SystemClock
 from mailpipe.pipeline.settings import Settings, Use, look_up_secret
 from mailpipe.pipeline.signed_mail import guard_of
 from mailpipe.pipeline.step import OnError, Step, Way, Ways
@@ -41,11 +41,14 @@ class _Opener:
         settings: of the pipeline.
         registry: where the components come from.
         is_rehearsal: nothing will be delivered.
+        clock: what the stages are given; the machine's by default.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, *, is_rehearsal: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, registry: Registry, *, is_rehearsal: bool = False, clock: Clock | None = None
+    ) -> None:
         self._settings, self._registry = settings, registry
-        self.maker = ServicesMaker(secrets=Secrets(look_up_secret), is_rehearsal=is_rehearsal)
+        self.maker = ServicesMaker(clock or SystemClock(), Secrets(look_up_secret), is_rehearsal=is_rehearsal)
         self.opened: list[AnyComponent | IsolatedStage | Queue] = []
         self.listeners: list[Callable[[Outcome], None]] = []
 
@@ -152,7 +155,7 @@ def open_sinks(settings: Settings, registry: Registry) -> Iterator[tuple[Sink[An
 
 
 def open_line(
-    settings: Settings, registry: Registry, sink: Sink[Any] | None = None
+    settings: Settings, registry: Registry, sink: Sink[Any] | None = None, clock: Clock | None = None
 ) -> tuple[Line, Callable[[], list[str]]]:
     """Make and open the stages, the sinks and the queue.
 
@@ -160,6 +163,7 @@ def open_line(
         settings: of the pipeline.
         registry: where the components come from.
         sink: one to use in place of that of the settings; then there is no queue.
+        clock: what stages and rules are given; the machine's by default.
 
     Returns:
         the line, and what closes it and tells its troubles.
@@ -167,7 +171,8 @@ def open_line(
     Raises:
         MailpipeError: one of them cannot be opened; the others are closed.
     """
-    opener = _Opener(settings, registry, is_rehearsal=sink is not None and sink.name == PRETENCE)
+    is_rehearsal = sink is not None and sink.name == PRETENCE
+    opener = _Opener(settings, registry, is_rehearsal=is_rehearsal, clock=clock)
     queue: Queue | None = None
     loops: LoopRule | None = None
     try:

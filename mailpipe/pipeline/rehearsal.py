@@ -12,11 +12,13 @@ Never here: what is different between two mails (`differences`), and how it is s
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from mailpipe.errors import SettingsError, StageError
+from mailpipe.message import parse
 from mailpipe.pipeline.access import EVERYTHING, Access
 from mailpipe.pipeline.component import Options, Sink
 from mailpipe.pipeline.differences import Differences, differences, exceeded
@@ -26,6 +28,7 @@ from mailpipe.pipeline.outcome import Ending, Fate, Outcome, Receipt
 from mailpipe.pipeline.quarantine import Quarantine
 from mailpipe.pipeline.registry import Registry, nearest
 from mailpipe.pipeline.run import Engine, Line
+from mailpipe.pipeline.services import Clock
 from mailpipe.pipeline.settings import Settings, Use
 from mailpipe.pipeline.step import Step, Way, Ways, asked
 from mailpipe.pipeline.tables import StepSettings
@@ -153,7 +156,7 @@ class Played:
 
     Attributes:
         raw: the mail.
-        envelope: the one that it enters with; None where it was refused before.
+        envelope: the one that it enters with; None where none can be made.
         seen: the steps that it met, and those that the mails made of it met.
         outcomes: its own first.
         handed: what the sinks would be given.
@@ -253,6 +256,7 @@ class Rehearsal:
         registry: the one that they were checked with.
         really: ask stages too that act beyond the mail.
         only: the one step to take, by number, label or key ("stage.2", "route.spam.stage.1"); "" for all.
+        clock: what stages and rules are given; the machine's by default.
 
     Attributes:
         settings: as they are played.
@@ -263,7 +267,15 @@ class Rehearsal:
         MailpipeError: a stage cannot be opened.
     """
 
-    def __init__(self, settings: Settings, registry: Registry, *, really: bool = False, only: str = "") -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        *,
+        really: bool = False,
+        only: str = "",
+        clock: Clock | None = None,
+    ) -> None:
         self.left_out: list[str] = []
         self._played: Played | None = None
         if only:
@@ -271,7 +283,8 @@ class Rehearsal:
         facts = {use.key: _facts(use, registry, really=really) for use in _every(settings)}
         self.left_out = [each.label for each in facts.values() if each.is_left_out]
         self.settings = settings
-        line, self._close = open_line(_without(settings, facts), registry, _noting("", settings.sink, registry))
+        sink = _noting("", settings.sink, registry)
+        line, self._close = open_line(_without(settings, facts), registry, sink, clock)
         self.line = line = self._watched(line, facts, registry)
         self._engine = Engine(line)
         self._engine.watch = self._ask
@@ -298,6 +311,10 @@ class Rehearsal:
             played.envelope = played.seen[0].mail.envelope
         elif played.handed:
             played.envelope = played.handed[0].mail.envelope
+        else:  # it was refused before
+            with suppress(Exception):  # trouble with reading it is in its outcome
+                message = parse(raw.octets, limits=self.line.limits)
+                played.envelope = raw.envelope or self.line.rule.envelope_of(message, raw.from_line)
         return played
 
     def note(self, seen: Seen) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mailpipe.cli import check, new, plugins, queue, run, schema, send, show, trying, validate
+from mailpipe.cli import check, diff, new, plugins, queue, run, schema, send, show, trying, validate
 from mailpipe.cli import filter as filter_verb
 from mailpipe.queue import Queue
 from mailpipe.smtp.envelope import Envelope
 
 Run = Callable[..., object]
+_VERBS = (run, check, trying, diff, filter_verb, show, validate, plugins, send, schema)
 EXAMPLES = {(): "mailpipe show message.eml", ("queue",): queue.EXAMPLE, ("new",): new.EXAMPLE}
-EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in (run, check, trying, filter_verb, show, validate, plugins, send, schema)}
+EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in _VERBS}
 EXAMPLES |= {("new", name): example for name, (_, example) in new.COMMANDS.items()}
 EXAMPLES |= {("queue", name): example for name, (_, example) in queue.COMMANDS.items()}
 
@@ -33,6 +34,7 @@ def test_the_example_runs(mailpipe: Run, folder: Path, peer: object, example: st
     words, octets = shlex.split(example), b""
     with (folder / "pipeline.toml").open("a") as file:
         file.write('[queue]\ndirectory = "spool"\n')
+    (folder / "new.toml").write_bytes((folder / "pipeline.toml").read_bytes())
     if "--queue" in words:
         with Queue(folder / "spool") as made:
             to = Envelope.of("a@example.org", "b@example.net")
