@@ -11,7 +11,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from mailpipe.cli import check, diff, new, plugins, queue, run, schema, send, show, tls_report, trying, validate
+from mailpipe.cli import check, diff, explain, new, plugins, queue, run, schema, send, show, tls_report, trying, validate
 from mailpipe.cli import filter as filter_verb
 from mailpipe.cli.exit import Escaped
 
@@ -58,7 +58,7 @@ def passing(command: Callable[P, int]) -> Callable[P, int]:
     return guarded
 
 
-for _verb in (run, check, trying, diff, filter_verb, show, validate, plugins, send, tls_report, schema):
+for _verb in (run, check, trying, diff, explain, filter_verb, show, validate, plugins, send, tls_report, schema):
     app.command(_verb.NAME, epilog=f"Example:\n\n{_verb.EXAMPLE}")(passing(_verb.command))
 for _group in (new, queue):
     _verbs = typer.Typer(help=_group.HELP, rich_markup_mode="rich", epilog=f"Example:\n\n{_group.EXAMPLE}")

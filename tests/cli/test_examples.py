@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mailpipe.cli import check, diff, new, plugins, queue, run, schema, send, show, trying, validate
+from mailpipe.cli import check, diff, explain, new, plugins, queue, run, schema, send, show, trying, validate
 from mailpipe.cli import filter as filter_verb
 from mailpipe.queue import Queue
 from mailpipe.smtp.envelope import Envelope
 
 Run = Callable[..., object]
-_VERBS = (run, check, trying, diff, filter_verb, show, validate, plugins, send, schema)
+_VERBS = (run, check, trying, diff, explain, filter_verb, show, validate, plugins, send, schema)
 EXAMPLES = {(): "mailpipe show message.eml", ("queue",): queue.EXAMPLE, ("new",): new.EXAMPLE}
 EXAMPLES |= {(verb.NAME,): verb.EXAMPLE for verb in _VERBS}
 EXAMPLES |= {("new", name): example for name, (_, example) in new.COMMANDS.items()}
@@ -44,6 +44,8 @@ def test_the_example_runs(mailpipe: Run, folder: Path, peer: object, example: st
         at = words.index("<")
         octets = (folder / words[at + 1]).read_bytes()
         words[at:] = []
+    if words[1] == "explain":
+        assert mailpipe("run", "pipeline.toml", "-q").code == 0
     words = [word.replace("localhost:25", f"127.0.0.1:{peer.port}") for word in words]
     assert words[0] == "mailpipe"
     ended = mailpipe(*words[1:], octets=octets)
