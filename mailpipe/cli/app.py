@@ -11,7 +11,21 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from mailpipe.cli import check, diff, explain, new, plugins, queue, run, schema, send, show, tls_report, trying, validate
+from mailpipe.cli import (
+    check,
+    diff,
+    explain,
+    new,
+    plugins,
+    queue,
+    run,
+    schema,
+    send,
+    show,
+    tls_report,
+    trying,
+    validate,
+)
 from mailpipe.cli import filter as filter_verb
 from mailpipe.cli.exit import Escaped
 

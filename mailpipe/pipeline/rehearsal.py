@@ -261,6 +261,7 @@ class Rehearsal:
     Attributes:
         settings: as they are played.
         left_out: labels of the stages that are left out because they act beyond the mail.
+        remembers: whether a stage remembers mails, so that one that is played again meets another pipeline.
 
     Raises:
         SettingsError: there is no such step, or several.
@@ -283,6 +284,7 @@ class Rehearsal:
         facts = {use.key: _facts(use, registry, really=really) for use in _every(settings)}
         self.left_out = [each.label for each in facts.values() if each.is_left_out]
         self.settings = settings
+        self.remembers = any(_remembers(use, registry) for use in _every(settings) if not facts[use.key].is_left_out)
         sink = _noting("", settings.sink, registry)
         line, self._close = open_line(_without(settings, facts), registry, sink, clock)
         self.line = line = self._watched(line, facts, registry)
@@ -397,6 +399,10 @@ def _every(settings: Settings) -> Iterator[Use]:
     yield from settings.stages
     for route in settings.routes.values():
         yield from route.stages
+
+
+def _remembers(use: Use, registry: Registry) -> bool:
+    return bool(use.use) and (use.options.keeps_state or not registry.stage(use.use).may_be_parallel(use.options))
 
 
 def _facts(use: Use, registry: Registry, *, really: bool) -> StepFacts:

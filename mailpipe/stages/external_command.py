@@ -95,6 +95,7 @@ class ExternalCommand(Stage[ExternalCommandOptions]):
 
     name = "external-command"
     Options = ExternalCommandOptions
+    acts = True
     reads = EVERYTHING
     touches = EVERYTHING | Access(notes=(CommandRan, Changed))
 

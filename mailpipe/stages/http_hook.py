@@ -88,6 +88,7 @@ class HttpHook(Stage[HttpHookOptions]):
 
     name = "http-hook"
     Options = HttpHookOptions
+    acts = True
     reads = EVERYTHING
     touches = EVERYTHING | Access(notes=(Changed,))
 

@@ -71,6 +71,7 @@ class InvoiceFiler(mailpipe.Stage[InvoiceFilerOptions]):
 
     name = "invoice-filer"
     Options = InvoiceFilerOptions
+    acts = True
     reads = Access(fields=("From", "Date", "Subject", "Message-ID"), body=True, envelope=True)
     touches = Access(notes=(InvoiceFiled,))
     decides = ()

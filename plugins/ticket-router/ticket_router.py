@@ -100,6 +100,7 @@ class TicketRouter(mailpipe.Stage[TicketRouterOptions]):
 
     name = "ticket-router"
     Options = TicketRouterOptions
+    acts = True
     reads = Access(fields=("Message-ID", "In-Reply-To", "References", "Subject"), envelope=True)
     touches = Access(fields=("Subject",), envelope=True, notes=(TicketAssigned,))
     decides = ()

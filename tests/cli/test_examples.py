@@ -44,6 +44,8 @@ def test_the_example_runs(mailpipe: Run, folder: Path, peer: object, example: st
         at = words.index("<")
         octets = (folder / words[at + 1]).read_bytes()
         words[at:] = []
+    if ">" in words:
+        words[words.index(">") :] = []
     if words[1] == "explain":
         assert mailpipe("run", "pipeline.toml", "-q").code == 0
     words = [word.replace("localhost:25", f"127.0.0.1:{peer.port}") for word in words]

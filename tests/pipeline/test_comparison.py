@@ -1,6 +1,7 @@
 """Two pipelines with the same mails: what counts as different, and which step is named."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -41,7 +42,7 @@ def toss(mail: Mail) -> Verdict:
     return Verdict.drop("away")
 
 
-@mailpipe.stage()
+@mailpipe.stage("send-elsewhere")
 def redirect(mail: Mail) -> Mail:
     """Sends it to somebody else."""
     return mail.with_envelope(mail.envelope.with_forward_paths("else@example.com"))
@@ -117,9 +118,9 @@ def test_what_is_the_same_is_none(compare):
     [
         (steps("mark"), steps("mark", "toss"), ("ending",), "toss", False, {("delivered", "dropped")}),
         (steps("toss"), steps("mark"), ("ending",), "mark", False, {("dropped", "delivered")}),
-        (steps("mark", "redirect"), steps("redirect"), ("octets",), "mark", True, set()),
+        (steps("mark", "send-elsewhere"), steps("send-elsewhere"), ("octets",), "mark", True, set()),
         (steps("mark"), steps("mark", extra='word = "no"\n'), ("octets",), "mark", False, set()),
-        (steps(), steps("redirect"), ("recipients",), "redirect", False, {("delivered", "gone")}),
+        (steps(), steps("send-elsewhere"), ("recipients",), "send-elsewhere", False, {("delivered", "gone")}),
         (steps(), '[sink]\nuse = "maildir"\npath = "x"\n', ("sink",), "", False, set()),
         (steps(), '[[stage]]\ngoto = "r"\n[route.r]\n[route.r.sink]\nuse = "discard"\n' + SINK, ("sink",), "goto r", False, set()),
         (steps(), "[limits]\nmessage_size = 5\n", ("ending",), "", False, {("delivered", "rejected")}),
@@ -142,6 +143,15 @@ def test_what_rolls_dice_is_compared_without_its_octets(compare):
     comparison = compare(steps("roll"), steps("roll"))
     assert comparison.take(raw()) is None and comparison.unsteady == 1
     assert compare(steps("roll"), steps("roll", "toss")).take(raw()).what == ("ending",)
+
+
+def test_a_stage_that_remembers_mails_meets_each_once(compare, tmp_path):
+    once = '[[stage]]\nuse = "deduplicate"\nstate_directory = "state"\n'
+    comparison = compare(once, once + steps("mark"))
+    changes = [comparison.take(replace(raw(), origin=Origin("eml", "m.eml", number))) for number in (1, 2)]
+    assert [change and change.what for change in changes] == [("octets",), None]
+    assert comparison.endings == {("delivered", "delivered"): 1, ("dropped", "dropped"): 1}
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_counts_add_up(compare):
