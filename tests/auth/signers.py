@@ -15,6 +15,7 @@ from dkim.util import parse_tag_value
 
 import mailpipe
 from mailpipe.auth.signatures import Kind
+from mailpipe.testing.clamd import EICAR
 
 HEAD = (
     b"Received: from mx.example.net by mail.example.org; Sat, 28 Nov 2026 10:00:01 +0000\r\n"
@@ -31,7 +32,8 @@ BODIES = {
     "multipart": b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_b\"\r\n\r\nFor MIME.\r\n--=_b\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Transfer-Encoding: 8bit\r\n\r\nSch\xc3\xb6ne Gr\xc3\xbc\xc3\x9fe\r\n--=_b\r\nContent-Type: text/html\r\n\r\n<p>see  below</p>\r\n--=_b\r\n"
     b"Content-Type: application/pdf; name=invoice.pdf\r\nContent-Disposition: attachment; filename=invoice.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    b"JVBERi0xLjQKJeLjz9MK\r\n--=_b--\r\n",
+    + b64encode(EICAR)  # so that a scanner finds something to take out
+     + b"\r\n--=_b--\r\n",
 }  # fmt: skip
 INNER = BODIES["multipart"].partition(b"\r\n")[2]  # what PGP/MIME and S/MIME sign: a part, header and body, in 7 bits
 INNER = INNER.replace(b"8bit", b"quoted-printable").replace(b"\xc3\xb6", b"=C3=B6").replace(b"\xc3\xbc\xc3\x9f", b"=C3=BC=C3=9F")
