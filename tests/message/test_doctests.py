@@ -6,7 +6,7 @@ import pkgutil
 
 import pytest
 
-ROOMS = ("wire", "codec", "fields", "parser", "message", "writer")
+ROOMS = ("wire", "codec", "fields", "parser", "message", "writer", "auth")
 
 
 def _modules() -> list[str]:
