@@ -72,6 +72,7 @@ def listed(octets: bytes, kind: str, **bounds: int) -> list[tuple[str, bytes | N
         (imaged(A=b"one", B=b"two"), "iso", [("A", b"one"), ("B", b"two")]),
         (cabinet(b"a.exe", b"b.txt"), "cab", [("a.exe", None), ("b.txt", None)]),
     ],
+    ids=["zip", "tar", "gzip", "gzip with a name", "xz", "bzip2", "iso", "cab"],  # two of them hold the present time
 )
 def test_members_are_listed(octets, kind, expected) -> None:
     assert listed(octets, kind) == expected
