@@ -292,8 +292,7 @@ class Header:
         made = composed(name, value, self.line_end)
         raws = list(self._cut())
         if first:
-            raws.insert(0, made)
-            return self._of_raws(raws)
+            return self._of_raws(_orphan_first([made, *raws]))
         return self._extended(raws, made)
 
     def with_fields(self, fields: Iterable[Field]) -> "Header":
@@ -303,7 +302,7 @@ class Header:
         for place, raw in enumerate(raws[:-1]):
             if not raw.endswith(end):
                 raws[place] = raw + line_end
-        return self._of_raws(raws)
+        return self._of_raws(_orphan_first(raws))
 
     def _extended(self, raws: list[bytes], made: bytes) -> "Header":
         if raws and not raws[-1].endswith(self._grammar.line_end):
@@ -375,6 +374,19 @@ class Header:
 
     def __repr__(self) -> str:
         return f"<Header of {len(self)} fields>"
+
+
+def _orphan_first(raws: list[bytes]) -> list[bytes]:
+    """The same lines; one that begins with a blank, as the first line of a broken header may, stays the first.
+
+    Behind a field it would become a part of it: a sender could add to what we put on top, such as the results of
+    authentication.
+    """
+    for place in range(1, len(raws)):
+        if raws[place][:1] in (b" ", b"\t"):
+            raws.insert(0, raws.pop(place))
+            break  # the others are in no received header
+    return raws
 
 
 def _has_name(raw: bytes, key: bytes) -> bool:

@@ -309,3 +309,17 @@ def test_a_part_of_a_digest_stays_a_message_when_something_in_it_changes() -> No
     assert [part.content_type.value for part in changed.parts] == ["message/rfc822"] * 2
     assert [path for path, _ in changed.walk()] == [path for path, _ in parse(bytes(changed)).walk()]
     assert changed.parts[0].parts[0].subject == "new"
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+def test_a_field_on_top_takes_nothing_of_a_first_line_that_begins_with_a_blank(blank):
+    octets = blank + b"; dkim=pass header.d=bank.example\r\nSubject: x\r\n\r\nHi\r\n"
+    message = mailpipe.parse(octets)
+    body = b"mx.example.net; none"
+    added = message.with_header(message.header.with_added("Authentication-Results", body, first=True))
+    field = mailpipe.Field.compose("Authentication-Results", body)
+    replaced = message.with_header(message.header.with_fields([field, *message.header.lines]))
+    for made in (added, replaced):
+        assert mailpipe.parse(bytes(made)).header.first("Authentication-Results").body == body
+        assert bytes(made).startswith(blank + b"; dkim=pass")
+        assert made.header.items() == mailpipe.parse(bytes(made)).header.items()
