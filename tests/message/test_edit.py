@@ -283,6 +283,8 @@ def test_a_word_longer_than_a_line_may_be_is_said_in_encoded_words(name):
     made = mailpipe.parse(bytes(message.with_header(name, text)))
     assert made.header[name] == text
     assert max(map(len, bytes(made.header).splitlines())) <= 78
+
+
 EMPTY = b"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n--b\r\n\r\nsecond\r\n--b\r\n--b--\r\npost"
 
 

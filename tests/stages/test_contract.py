@@ -8,16 +8,20 @@ from mailpipe.testing import StageContract
 KEPT = {
     "accept": [{}],
     "add-header": [{"name": "X-Note", "value": "Grüße"}],
+    "archive-copy": [{"directory": "copies"}, {"directory": "copies", "format": "eml"}],
     "authentication-results": [{"server": "mx.example.net"}],
     "block-types": [{}, {"deny_types": ["application/*"]}],
     "decode-mime": [{}, {"on_lossy": "tag", "on_damage": "quarantine"}],
+    "decode-uuencode": [{}, {"damaged": True}],
     "deduplicate": [{"state_directory": "state"}],
     "defer": [{}],
     "drop": [{}],
+    "expand-nested": [{}, {"how": "lift", "then": "note"}, {"how": "lift", "then": "detach"}],
     "extract-attachments": [{"directory": "files", "then": "note"}, {"directory": "files", "then": "detach", "inline": True}],
     "footer": [{"text": "Sent by mailpipe", "html": "<p>Sent by <b>mailpipe</b></p>"}],
     "html-to-text": [{}, {"keep_html": False}],
     "loop-check": [{}],
+    "normalize-charset": [{}],
     "quarantine": [{}],
     "rate-limit": [{"count": 1000, "state_directory": "state"}],
     "re-encode": [{}, {"charset": "utf-8", "parts": "all"}],
@@ -32,6 +36,7 @@ KEPT = {
     "set-header": [{"name": "Subject", "value": "[{subject}]"}],
     "strip-attachments": [{}, {"then": "detach", "inline": True}],
     "subject-tag": [{"tag": "[list]"}],
+    "unwrap-tnef": [{}, {"keep": True}],
     "validate-headers": [{}],
 }
 """Name → options to try."""
