@@ -195,9 +195,9 @@ def _outcome(played: Played, outcome: Outcome) -> Text:
     style, word = _ENDINGS[outcome.ending]
     line = Text("→ ", "bold") + Text(f"{_named(branch)}: " if branch else "", "cyan") + Text(word, style)
     if handed is not None:
-        where = handed.sink or "a sink, of which there is none"
+        where = f"to {handed.sink}" if handed.sink else "through"
         way = f" at the end of the route {handed.way}" if handed.way else ""
-        line.append(f" to {where}{way}, {output.size_text(len(handed.mail.message))}, for ")
+        line.append(f" {where}{way}, {output.size_text(len(handed.mail.message))}, for ")
         return line + _addresses(handed.mail.envelope.addresses)
     line.append(f": {outcome.status} ")
     by = Text(" by ", "dim") + shown(outcome.stage, "cyan") if outcome.stage else Text()
