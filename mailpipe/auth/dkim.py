@@ -34,6 +34,8 @@ OVERSIGN = ("From", "To", "Cc", "Subject", "Date", "Reply-To", "Content-Type")
 """What may not be added later, by default: it is named once more than it stands (RFC 6376 section 8.15)."""
 MAX_SIGNATURES = 20
 """LIMIT: signatures of a message that are verified."""
+MAX_SAME = 50
+"""LIMIT: fields of one name that are signed, the lowest; thousands of them would make a signature that nobody reads."""
 SKEW = 300
 """Seconds by which the clock of a signer may be ahead."""
 _WIDTH = 76
@@ -221,13 +223,13 @@ def _add_times(tags: dict[str, str], timestamp: int | None, lifetime: int | None
 
 
 def _names(canonical: Canonical, fields: Sequence[str], oversign: Sequence[str]) -> list[str]:
-    """The names for h=: each as often as it stands, and once more where nobody may add one."""
+    """The names for h=: each as often as it stands within limits, and once more where nobody may add one."""
     more = {name.lower() for name in oversign}
     names: dict[str, str] = {name.lower(): name for name in ("From", *fields, *oversign)}
     names.pop(DKIM, None)  # never the one that is made now
     listed: list[str] = []
     for key, name in names.items():
-        listed += [name] * (len(canonical.places(key)) + (key in more))
+        listed += [name] * min(len(canonical.places(key)) + (key in more), MAX_SAME)
     return listed
 
 
@@ -247,7 +249,7 @@ def sign_arc_message(
     _add_times(tags, timestamp, None)
     own = {ARC_SEAL, ARC_MESSAGE, "arc-authentication-results", "authentication-results"}
     names = [name for name in _names(canonical, fields, ()) if name.lower() not in own]
-    names += ["DKIM-Signature"] * len(canonical.places(DKIM))
+    names += ["DKIM-Signature"] * min(len(canonical.places(DKIM)), MAX_SAME)
     return _signed(canonical, key, "ARC-Message-Signature", ARC_MESSAGE, tags, names, message.header.line_end)
 
 

@@ -27,6 +27,7 @@ from mailpipe.auth.canonical import Canonical, Form
 from mailpipe.auth.dkim import FIELDS, OVERSIGN, Result, check, sign
 from mailpipe.auth.keys import PrivateKey
 from mailpipe.auth.signature_field import DKIM, SignatureField
+from mailpipe.errors import ComposeError
 from mailpipe.message import Message
 from mailpipe.pipeline.access import Access
 from mailpipe.pipeline.component import Stage
@@ -134,12 +135,15 @@ class DkimSign(Stage[DkimSignOptions]):
             return mail
         options = self.options
         header_form, _, body_form = options.canonicalization.partition("/")
-        field = sign(
-            message, key, domain, selector, fields=options.fields, oversign=options.oversign,
-            header_form=_form(header_form), body_form=_form(body_form),
-            timestamp=int(self._services.clock.now().timestamp()),
-            lifetime=None if options.expire is None else int(options.expire),
-        )  # fmt: skip
+        try:
+            field = sign(
+                message, key, domain, selector, fields=options.fields, oversign=options.oversign,
+                header_form=_form(header_form), body_form=_form(body_form),
+                timestamp=int(self._services.clock.now().timestamp()),
+                lifetime=None if options.expire is None else int(options.expire),
+            )  # fmt: skip
+        except ComposeError as error:
+            return self._unsigned(mail, str(error))
         header = message.header.with_fields([field, *message.header.lines])
         signed = mail.with_message(message.with_header(header))
         what = f"signed by {domain} with the key {selector}"
@@ -157,6 +161,9 @@ class DkimSign(Stage[DkimSignOptions]):
 
     def _unknown(self, mail: Mail, author: str) -> Mail | Verdict:
         words = f"there is no DKIM key for mail from {author!r}" if author else "the mail has no author to sign for"
+        return self._unsigned(mail, words)
+
+    def _unsigned(self, mail: Mail, words: str) -> Mail | Verdict:
         if self.options.on_unknown == "reject":
             return Verdict.reject(words, status="5.7.1")
         if self.options.on_unknown == "quarantine":

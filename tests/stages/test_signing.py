@@ -6,7 +6,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from pydantic import ValidationError
 
+import mailpipe
 from mailpipe import Mail, Services, Verdict
+from mailpipe.auth.dkim import verify
 from mailpipe.auth.keys import load_private_key
 from mailpipe.errors import ConfigError
 from mailpipe.pipeline.mail import Changed
@@ -91,6 +93,17 @@ def test_mail_is_not_signed_twice_by_the_same_key(mail, stage, files) -> None:
     assert len(one.process(broken).message.header.all("DKIM-Signature")) == 2
     other = stage(DkimSign, selector="s2", key=files["ed25519"]).process(once)
     assert len(other.message.header.all("DKIM-Signature")) == 2
+
+
+@pytest.mark.parametrize("name", [b"To", b"From", b"DKIM-Signature", b"List-Unsubscribe-Post"])
+def test_thousands_of_fields_do_not_stop_a_signature(name, mail, stage, pems, files) -> None:
+    before = mail(name + b": x@example.org\n" + LETTER.replace(b"Subject", (name + b": y@example.org\n") * 9000 + b"Subject"))
+    after = stage(DkimSign, selector="s1", key=files["rsa"]).process(before)
+    assert len(after.message.header.lines[0].raw) < 10_000
+    record = load_private_key(pems["rsa"]).record
+    found = verify(mailpipe.parse(bytes(after.message)), lambda asked: (record,) if asked == "s1._domainkey.example.org" else ())
+    assert found[0].result == "pass"
+    assert "cv=none" in stage(ArcSeal, **sealing(files)).process(before).message.header["ARC-Seal"]
 
 
 @pytest.mark.parametrize("canonicalization", ["relaxed/relaxed", "simple/simple"])
