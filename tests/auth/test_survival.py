@@ -47,6 +47,7 @@ ROWS = {
     "html-to-text": [{}, {"keep_html": False}],
     "http-hook": [{"url": "{hook}/add"}, {"url": "{hook_removing}/remove"}],
     "loop-check": [{"mark": "mx.example.net"}],
+    "normalize-charset": [{}],
     "re-encode": [
         {"on_signed": "keep"}, {"on_signed": "keep", "domain": "7bit", "utf8_header": False}, {"on_signed": "keep", "charset": "utf-8"},
         {"on_signed": "keep", "parts": "all"}, {"on_signed": "keep", "parts": "all", "domain": "7bit", "charset": "ascii"},
