@@ -59,7 +59,7 @@ class DeduplicateOptions(Options):
     then: Literal["drop", "tag", "reject", "quarantine"] = "drop"
     """What becomes of a copy all of whose recipients have one already; from others such recipients are taken away."""
     tag_field: str = "X-Duplicate"
-    """The field that a tag is written to."""
+    """The field that a tag is written to; where a message comes with one, that goes."""
     expire: Duration = 604_800.0
     """How long a message is remembered: "7d"."""
     wait: Duration = 2.0
@@ -127,6 +127,10 @@ class Deduplicate(Stage[DeduplicateOptions]):
 
     def process(self, mail: Mail) -> Mail | Verdict:
         """Look whether the recipients have it already, and note that it is under way to the others."""
+        name = self.options.tag_field
+        if self.options.then == "tag" and name in mail.message.header:
+            mail = mail.with_message(mail.message.with_header(mail.message.header.without(name)))
+            mail = mail.with_note(Changed(self.name, f"{name} removed, which was not ours"))
         base = self._base(mail)
         if base is None:
             return mail

@@ -54,7 +54,7 @@ class DmarcOptions(LookupOptions):
     """How the domain of an organization is found: by the list of public suffixes, which the extra "auth" brings along,
     or by DMARC records alone (DMARCbis)."""
     tag_field: str = "X-DMARC-Result"
-    """The field that a tag is written to."""
+    """The field that a tag is written to; where a message comes with one, that goes."""
 
 
 class Dmarc(Stage[DmarcOptions]):
@@ -119,8 +119,11 @@ class Dmarc(Stage[DmarcOptions]):
             return Verdict.quarantine(words, notes=(note,))
         if action == "defer":
             return Verdict.defer(words, status="4.7.24", notes=(note,))
+        name = self.options.tag_field
+        if action != "tag" and "tag" in _actions(self.options) and name in mail.message.header:
+            mail = mail.with_message(mail.message.with_header(mail.message.header.without(name)))
+            mail = mail.with_note(Changed(self.name, f"{name} removed, which was not ours"))
         if action == "tag":
-            name = self.options.tag_field
             domain = f"domain={found.domain}; " if found.domain else ""
             body = f"{found.result}; {domain}policy={found.policy or 'none'}"
             header = mail.message.header.without(name).with_added(name, body)

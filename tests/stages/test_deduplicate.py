@@ -236,7 +236,8 @@ def test_other_ways_to_treat_a_copy(then, decision, opened):
 
 def test_a_tag_and_nothing_else(opened):
     stage = opened(then="tag")
-    stage.process(first := mail(0))
+    first = mail(0, octets=b"X-Duplicate: no\r\n" + LETTER)
+    assert bytes(stage.process(first).message) == LETTER
     stage.ended(outcome(first))
     after = stage.process(mail(1))
     assert bytes(after.message) == LETTER.replace(b"\r\n\r\n", b"\r\nX-Duplicate: both\r\n\r\n")

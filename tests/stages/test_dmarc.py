@@ -87,3 +87,8 @@ def test_without_an_author_nothing_can_be_said(octets, mail, stage, names) -> No
 def test_a_hundred_authors_ask_for_ten_domains(mail, stage, names, dns_server) -> None:
     stage(Dmarc, nameservers=names).process(mail(from_(*(f"d{number}.example" for number in range(100)))))
     assert len(dns_server.asked) <= 20
+
+
+def test_a_tag_from_outside_goes(mail, stage, names):
+    one = stage(Dmarc, nameservers=names, on_reject="tag")
+    assert bytes(one.process(mail(b"X-DMARC-Result: pass\r\n" + from_("else.example"))).message) == from_("else.example")
