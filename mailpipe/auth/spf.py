@@ -8,6 +8,7 @@ Never here: sockets, clocks, and what is done about a result. The grammar of rec
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from mailpipe.auth.domain import ascii_domain, domain_of, is_within
@@ -25,6 +26,9 @@ MAX_RECORD = 16_384
 """LIMIT: octets of a record; the RFC asks for less than 450 (section 3.4)."""
 MAX_EXPLANATION = 1000
 """LIMIT: characters of an explanation; it goes into a reply."""
+
+# a few providers publish what most domains include; 256 records of at most MAX_RECORD octets
+_remembered = lru_cache(256)(parse_record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class _Check:
             raise _Stopped("permerror", f"{domain} has more than one SPF record")
         if len(texts[0]) > MAX_RECORD:
             raise _Stopped("permerror", f"the record of {domain} is longer than {MAX_RECORD} octets")
-        return parse_record(texts[0])
+        return _remembered(texts[0])
 
     def _count(self) -> None:
         self._lookups += 1
