@@ -10,6 +10,7 @@ import inspect
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import dkim
@@ -22,6 +23,7 @@ from mailpipe.auth.signatures import State, survival
 from mailpipe.pipeline.mail import Origin
 from mailpipe.pipeline.notes import AuthResult
 from mailpipe.plugins import load_registry
+from mailpipe.smtp.envelope import Client
 from mailpipe.testing.clamd import Clamd
 from mailpipe.testing.web import WebServer
 
@@ -31,7 +33,7 @@ ROWS = {
     "add-header": [{"name": "X-List", "value": "harbour"}, {"name": "To", "value": "list@example.net", "position": "top"}],
     "arc-seal": [{"server": "mx.example.net", "domain": "example.net", "selector": "s1", "key": "{rsa}", "nameservers": ["{dns}"]}],
     "arc-verify": [{"nameservers": ["{dns}"]}],
-    "authentication-results": [{"server": "mx.example.org"}, {"remove": "all", "add": False}],
+    "authentication-results": [{"server": "mx.example.org"}, {"remove": "all", "add": False}, {"remove": "all", "methods": ["dmarc"]}],
     "block-types": [{"deny_types": ["application/pdf"], "then": "strip"}, {"deny_types": ["application/pdf"], "then": "tag"}],
     "clamav": [{"address": "{clamd}", "parts": True, "on_virus": "tag"}, {"address": "{clamd}", "parts": True, "on_virus": "strip"}],
     "decode-mime": [{}, {"on_lossy": "tag"}],
@@ -39,7 +41,7 @@ ROWS = {
     "deduplicate": "it waits for the outcomes of other mails; what it writes is a tag, as dkim-verify does",
     "dkim-sign": [{"selector": "s1", "key": "{rsa}"}, {"selector": "s2", "key": "{ed25519}", "canonicalization": "simple/simple"}],
     "dkim-verify": [{"nameservers": ["{dns}"]}, {"nameservers": ["{dns}"], "on_fail": "tag"}],
-    "dmarc": [{"nameservers": ["{dns}"]}],
+    "dmarc": [{"nameservers": ["{dns}"]}, {"nameservers": ["{dns}"], "on_none": "tag"}],
     "expand-nested": [{}],
     "external-command": [{"command": ["cat"], "result": "message"}, {"command": ["sed", "s/pay/give/"], "result": "message"}],
     "extract-attachments": [{"directory": "{folder}", "then": then} for then in ("keep", "note", "detach")],
@@ -59,7 +61,7 @@ ROWS = {
     "sanitize-html": [{"on_refused": "keep"}],
     "script": [{"expression": "mail.with_message(message.with_header(header.without('Received')))"}, {"expression": "mail.with_message(message.wrap())"}],
     "set-header": [{"name": "Subject", "value": "Invoice 4711"}, {"name": "X-Spam", "value": "no"}],
-    "spf": [{"nameservers": ["{dns}"]}],
+    "spf": [{"nameservers": ["{dns}"]}, {"nameservers": ["{dns}"], "fail": "tag"}],
     "strip-attachments": [{}, {"then": "detach"}],
     "subject-tag": [{"tag": "[list]"}],
     "unwrap-tnef": [{}],
@@ -125,6 +127,8 @@ def filled(keys, tmp_path_factory):
     for name, record in keys.records.items():
         text = record.decode()
         server.add(name, "TXT", " ".join(f'"{text[at : at + 200]}"' for at in range(0, len(text), 200)))
+    server.add("example.org", "TXT", '"v=spf1 -all"')
+    server.add("_dmarc.example.org", "TXT", '"v=DMARC1; p=none"')
     names = {"folder": folder / "files", "rsa": folder / "rsa.pem", "ed25519": folder / "ed25519.pem", "dns": server.address}
 
     def fill(options):
@@ -175,7 +179,8 @@ def test_predicted_survival_is_what_a_verifier_finds(name, stage, samples, fille
     one = kind(kind.Options.model_validate(filled(ROWS[stage[0]][stage[1]])))
     one.open(Services.for_tests(stage[0]))
     try:
-        mail = Mail(before, Envelope.of("ann@example.org", "bob@example.net"), Origin("eml", "sample.eml"), (AuthResult("spf", "pass"),))
+        envelope = replace(Envelope.of("ann@example.org", "bob@example.net"), client=Client("192.0.2.3", helo="mx.example.net"))
+        mail = Mail(before, envelope, Origin("eml", "sample.eml"), (AuthResult("spf", "pass"),))
         after = messages_of(one.process(mail))
     finally:
         one.close()

@@ -1,13 +1,24 @@
 """What was found out is written on top, what was forged goes, and everything else stays as it came."""
 
 import os
+from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 import mailpipe
+from mailpipe import Envelope, Origin, RawMail
+from mailpipe.auth.keys import load_private_key
+from mailpipe.pipeline.assemble import assemble
 from mailpipe.pipeline.mail import Changed
 from mailpipe.pipeline.notes import AuthResult
+from mailpipe.pipeline.outcome import Ending
+from mailpipe.pipeline.settings import parse_settings
+from mailpipe.plugins import load_registry
+from mailpipe.smtp.envelope import Client
 from mailpipe.stages.authentication_results import AuthenticationResultsStage
+from mailpipe.stages.dkim_sign import DkimSign
 
 NOTES = (
     AuthResult("spf", "pass", "example.org", "", (("smtp.mailfrom", "ann@example.org"),)),
@@ -60,3 +71,71 @@ def test_twice_is_once(mail, stage) -> None:
 def test_a_message_that_is_only_a_forgery(mail, stage) -> None:
     after = stage(AuthenticationResultsStage, server="mx.example.org").process(mail(FORGED.rstrip(b"\r\n")))
     assert mailpipe.parse(bytes(after.message)).header.get("Authentication-Results") == "mx.example.org; none"
+
+
+PIPELINE = """
+[[stage]]
+use = "dkim-verify"
+nameservers = ["{server}"]
+
+[[stage]]
+use = "spf"
+nameservers = ["{server}"]
+
+[[stage]]
+use = "dmarc"
+nameservers = ["{server}"]
+
+[[stage]]
+use = "authentication-results"
+server = "mx.example.net"
+
+[sink]
+use = "maildir"
+path = "out"
+"""
+
+
+@pytest.fixture
+def pipeline(dns_server, tmp_path, mail, stage):
+    """A pipeline that checks everything, and a letter that its domain has signed."""
+    key = rsa.generate_private_key(65537, 2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "s1.pem").write_bytes(pem)
+    record = load_private_key(pem).record.decode()
+    dns_server.add("s1._domainkey.example.org", "TXT", f'"{record[:200]}" "{record[200:]}"')
+    dns_server.add("_dmarc.example.org", "TXT", '"v=DMARC1; p=reject"')
+    dns_server.add("example.org", "TXT", '"v=spf1 ip4:192.0.2.0/24 -all"')
+    letter = mail(b"From: ann@mail.example.org\r\nTo: bob@example.net\r\nSubject: Offer\r\nDate: Fri, 21 Nov 1997 09:55:06 -0600\r\n\r\nHello Bob\r\n")
+    signed = bytes(stage(DkimSign, selector="s1", domain="example.org", key=str(tmp_path / "s1.pem")).process(letter).message)
+    registry = load_registry(None)
+    with assemble(parse_settings(PIPELINE.format(server=dns_server.address), tmp_path / "pipe.toml", registry), registry) as made:
+        yield made, signed
+
+
+def taken(made, octets, address):
+    envelope = replace(Envelope.of("ann@example.org", "bob@example.net"), client=Client(address, helo="mx.example.org"))
+    return made.process(RawMail(octets, Origin("smtp", "test", size=len(octets)), envelope))
+
+
+@pytest.mark.parametrize(
+    ("address", "change", "results"),
+    [
+        ("192.0.2.7", (b"", b""), {"dkim": "pass", "spf": "pass", "dmarc": "pass"}),
+        ("203.0.113.9", (b"", b""), {"dkim": "pass", "spf": "fail", "dmarc": "pass"}),
+        ("192.0.2.7", (b"Hello", b"Bye"), {"dkim": "fail", "spf": "pass", "dmarc": "pass"}),
+        ("203.0.113.9", (b"Hello", b"Bye"), None),
+    ],
+)
+def test_a_whole_pipeline_with_a_real_name_server(address, change, results, pipeline, tmp_path) -> None:
+    made, signed = pipeline
+    octets = b"Authentication-Results: mx.example.net; dmarc=pass header.from=mail.example.org\r\n" + signed.replace(*change)
+    outcome = taken(made, octets, address)
+    if results is None:
+        assert (outcome.ending, str(outcome.status), outcome.stage) == (Ending.REJECTED, "5.7.26", "dmarc")
+        return
+    (file,) = (tmp_path / "out" / "new").iterdir()
+    message = mailpipe.parse(file.read_bytes())
+    (field,) = message.header.all("Authentication-Results")
+    assert {each.method: each.result for each in field.value.results} == results
+    assert file.read_bytes().replace(b"\r\n", b"\n").endswith(signed.replace(*change).replace(b"\r\n", b"\n"))

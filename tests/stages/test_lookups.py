@@ -31,7 +31,8 @@ def test_every_kind_of_record(dns_server) -> None:
     dns_server.add_host("a.example.org", "192.0.2.1", "2001:db8::1")
     dns_server.add("1.2.0.192.in-addr.arpa", "PTR", "a.example.org.")
     lookup = opened(dns_server)
-    assert sorted(lookup.txt("example.org")) == sorted(lookup("example.org")) == sorted([b"v=spf1 -all", "für".encode()])
+    # name servers turn the order of records round
+    assert set(lookup.txt("example.org")) == set(lookup("example.org")) == {b"v=spf1 -all", "für".encode()}
     assert lookup.mx("example.org") == ("a.example.org", "b.example.org")
     assert lookup.addresses("a.example.org", 4) == ("192.0.2.1",)
     assert lookup.addresses("a.example.org", 6) == ("2001:db8::1",)
