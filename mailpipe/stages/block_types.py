@@ -126,7 +126,8 @@ class BlockTypes(Stage[BlockTypesOptions]):
         if options.then == "strip":
             return reads, Access(fields=CONTENT_FIELDS, body=True, notes=(BlockedContent, Changed))
         if options.then == "tag":
-            return reads, Access(fields=(options.tag_field,), notes=(BlockedContent, Changed))
+            own = Access(fields=(options.tag_field,))
+            return reads | own, own | Access(notes=(BlockedContent, Changed))
         return reads, Access(notes=(BlockedContent,))
 
     @classmethod

@@ -55,18 +55,18 @@ def timed(kind, octets, mail, stage, **options) -> list[Changed]:
 
 
 @pytest.mark.parametrize("then", ["note", "detach"])
-def test_ten_thousand_attachments_are_no_trouble(then, mail, stage) -> None:
-    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: image/png; name=a\n\nx\n" * 10_000 + b"--b--\n"
-    assert len(timed(StripAttachments, octets, mail, stage, then=then)) == 10_000
+def test_thousands_of_attachments_are_no_trouble(then, mail, stage) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: image/png; name=a\n\nx\n" * 3_000 + b"--b--\n"
+    assert len(timed(StripAttachments, octets, mail, stage, then=then)) == 3_000
 
 
-def test_ten_thousand_signed_parts_are_no_trouble(mail, stage) -> None:
-    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: multipart/signed; boundary=s\n\n--s\nContent-Type: a/b\n\nx\n--s--\n" * 10_000 + b"--b--\n"
-    assert len(timed(StripAttachments, octets, mail, stage)) == 10_000
+def test_thousands_of_signed_parts_are_no_trouble(mail, stage) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: multipart/signed; boundary=s\n\n--s\nContent-Type: a/b\n\nx\n--s--\n" * 3_000 + b"--b--\n"
+    assert len(timed(StripAttachments, octets, mail, stage)) == 3_000
 
 
-def test_ten_thousand_messages_and_texts_are_no_trouble(mail, stage) -> None:
-    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: message/rfc822\n\nSubject: x\n\ny\n" * 10_000 + b"--b--\n"
-    assert len(timed(ExpandNested, octets, mail, stage)) == 10_000
-    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nbegin 644 a\n#0V%T\n`\nend\n" * 5_000 + b"--b--\n"
-    assert len(timed(DecodeUuencode, octets, mail, stage)) == 5_000
+def test_thousands_of_messages_and_texts_are_no_trouble(mail, stage) -> None:
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\nContent-Type: message/rfc822\n\nSubject: x\n\ny\n" * 3_000 + b"--b--\n"
+    assert len(timed(ExpandNested, octets, mail, stage)) == 3_000
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nbegin 644 a\n#0V%T\n`\nend\n" * 2_000 + b"--b--\n"
+    assert len(timed(DecodeUuencode, octets, mail, stage)) == 2_000

@@ -49,8 +49,8 @@ def test_the_pieces_are_the_whole(html) -> None:
 
 
 @pytest.mark.parametrize("piece", ["<a ", "<a '", "<!--", "<!-- -->", "<div>", "</div", "<script>", "<a b=\"", "<![", "<x y=z ", "<<", "</"])
-def test_a_megabyte_of_anything_takes_no_time(piece) -> None:
-    html = piece * (1_000_000 // len(piece))
+def test_a_lot_of_anything_takes_no_time(piece) -> None:
+    html = piece * (300_000 // len(piece))
     start = time.process_time()
     for token in tokens(html):
         if not token.is_closed:

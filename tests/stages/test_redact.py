@@ -47,7 +47,7 @@ def test_a_pattern_finds_what_it_means(name, text, expected) -> None:
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("piece", ["a", "1", "a@", "a.", "+1", "00 ", "1 ", "1-", "(0", "DE89", "DE89 1", ":", "f:", "1.", "-", "+12345678901234567890 ", "+1(1)", "a@a.", "0123 12 12 "])
 def test_a_long_text_takes_no_time(name, piece) -> None:
-    text = piece * (200_000 // len(piece))
+    text = piece * (100_000 // len(piece))
     start = time.process_time()
     find(text, {name: BUILT_IN[name]})
     assert time.process_time() - start < 3
