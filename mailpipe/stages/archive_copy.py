@@ -88,6 +88,7 @@ class ArchiveCopy(Stage[ArchiveCopyOptions]):
     """Keeps a copy of each message in an mbox, a Maildir or a folder, on disk before the mail goes on."""
 
     name = "archive-copy"
+    acts = True
     Options = ArchiveCopyOptions
     reads = EVERYTHING
     touches = Access(notes=(CopyArchived,))

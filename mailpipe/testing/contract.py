@@ -82,14 +82,23 @@ class StageContract:
         self._of_each(tmp_path, read)
 
     def test_it_decides_only_what_it_declares(self, tmp_path: Path) -> None:
-        """Where a stage says which verdicts it may have, it has no others."""
+        """Where a stage says which verdicts it may have, it has no others; and always one where it says so."""
         known = self._kind().decisions(self._made(tmp_path))
+        always = self._kind().always_decides
 
         def decided(result: StageResult) -> None:
+            assert result.verdict is not None or not always, "it passed a mail on; it says that it always decides"
             if known is not None and result.verdict is not None:
                 assert result.verdict.decision in known, f"it said {result.verdict.decision.value}; add it to `decides`"
 
         self._of_each(tmp_path, decided)
+
+    def test_it_writes_files_only_where_it_says_that_it_acts(self, tmp_path: Path) -> None:
+        """`mailpipe try` and `diff` leave out a stage that acts, and play every other one as often as they like."""
+        self._of_each(tmp_path, lambda result: None)
+        files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+        if not (self._kind().acts or self._made(tmp_path).keeps_state):
+            assert not files, f"it wrote {', '.join(sorted(files)[:SHOWN])}; say acts = True"
 
     def test_the_same_mail_ends_the_same(self, tmp_path: Path) -> None:
         """Opened anew in an empty folder, it says the same; its clock and its folder are the same too."""

@@ -78,6 +78,38 @@ def test_a_decision_that_was_not_declared_is_caught(tmp_path):
         kept.test_it_decides_only_what_it_declares(tmp_path)
 
 
+def test_a_stage_that_writes_without_saying_so_is_caught(tmp_path):
+    class Writes(mailpipe.Stage[mailpipe.Options]):
+        """Writes a file."""
+
+        name = "writes"
+
+        def process(self, mail: Mail) -> Mail:
+            (tmp_path / "written.txt").write_text("x")
+            return mail
+
+    kept = type("Kept", (StageContract,), {"stage": Writes})()
+    with pytest.raises(AssertionError, match=r"it wrote written.txt; say acts = True"):
+        kept.test_it_writes_files_only_where_it_says_that_it_acts(tmp_path)
+    Writes.acts = True
+    kept.test_it_writes_files_only_where_it_says_that_it_acts(tmp_path)
+
+
+def test_a_stage_that_always_decides_does(tmp_path):
+    class Decides(mailpipe.Stage[mailpipe.Options]):
+        """Says that it always decides, and does not."""
+
+        name = "decides"
+        always_decides = True
+
+        def process(self, mail: Mail) -> Mail:
+            return mail
+
+    kept = type("Kept", (StageContract,), {"stage": Decides})()
+    with pytest.raises(AssertionError, match="it says that it always decides"):
+        kept.test_it_decides_only_what_it_declares(tmp_path)
+
+
 def test_specimens_are_many_different_and_the_same_each_time():
     both = {**ordinary_messages(), **hostile_messages()}
     assert len(both) > 80 and len(set(both.values())) == len(both)

@@ -20,7 +20,7 @@ def test_the_first_plugin_passes_its_tests(pytester: pytest.Pytester, monkeypatc
     plugin = next(block for block in blocks if block.startswith("# plugins/tag_subject.py"))
     tests = next(block for block in blocks if "StageContract" in block)
     pytester.makepyfile(tag_subject=plugin, test_it=f"from tag_subject import TagSubject\n{tests}")
-    pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider").assert_outcomes(passed=9)
+    pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider").assert_outcomes(passed=10)
 
 
 def test_the_tests_on_the_page_pass(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
@@ -34,7 +34,7 @@ def test_the_tests_on_the_page_pass(pytester: pytest.Pytester, monkeypatch: pyte
     result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
     outcomes = result.parseoutcomes()
     # what it declares is everything where it says nothing, and then nothing is beyond it
-    assert outcomes.get("failed", 0) == 0 and outcomes["passed"] == 10, outcomes
+    assert outcomes.get("failed", 0) == 0 and outcomes["passed"] == 11, outcomes
 
 
 def test_every_name_of_the_kit_is_on_the_page():
