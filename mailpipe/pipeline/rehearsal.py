@@ -90,6 +90,7 @@ class Seen:
     error: str = ""
     seconds: float = 0.0
     times: int = 0
+    _changes: Differences | None = field(default=None, repr=False)
 
     @property
     def mails(self) -> tuple[Mail, ...]:
@@ -125,9 +126,11 @@ class Seen:
     @property
     def changes(self) -> Differences:
         """What is different behind it, where one mail came out; of a verdict, its notes."""
-        if len(self.mails) == 1:
-            return differences(self.mail, self.mails[0])
-        return Differences(notes=self.verdict.notes if self.verdict is not None else ())
+        if len(self.mails) != 1:
+            return Differences(notes=self.verdict.notes if self.verdict is not None else ())
+        if self._changes is None:  # asked for more than once, and linear in the message
+            self._changes = differences(self.mail, self.mails[0])
+        return self._changes
 
     @property
     def exceeded(self) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ class DecodeMime(Stage[DecodeMimeOptions]):
             total += part.size
             if total > self.options.decoded_size and (verdict := self._oversize(defects, total)) is not None:
                 return verdict
-        counts = DefectsFound(Counter(defect.code for defect in defects))
+        counts = DefectsFound(dict(Counter(defect.code for defect in defects)))
         tags: list[Defect] = []
         verdicts: dict[str, Verdict] = {}
         for defect in defects:
@@ -186,7 +186,7 @@ class DecodeMime(Stage[DecodeMimeOptions]):
         action = self.options.on_oversize
         if action in ("accept", "tag"):
             return None
-        counts = DefectsFound(Counter([*(defect.code for defect in defects), "limit-decoded-size"]))
+        counts = DefectsFound(dict(Counter([*(defect.code for defect in defects), "limit-decoded-size"])))
         reason = f"the decoded parts have more than {int(self.options.decoded_size)} octets"
         if action == "reject":
             return Verdict.reject(reason, status="5.3.4", notes=(counts,))

@@ -83,7 +83,7 @@ class ValidateHeaders(Stage[ValidateHeadersOptions]):
         findings = find(mail.message)
         if not findings:
             return mail
-        counts = DefectsFound(Counter(finding.code for finding in findings))
+        counts = DefectsFound(dict(Counter(finding.code for finding in findings)))
         by_action: dict[str, list[Finding]] = {}
         for finding in findings:
             by_action.setdefault(getattr(self.options, finding.check), []).append(finding)

@@ -191,3 +191,15 @@ def test_a_step_that_is_not_there(play, only, words):
 def test_a_message_that_is_refused_at_the_door(play):
     played = play("[limits]\nmessage_size = 10\n").take(raw())
     assert (played.own.ending, played.seen) == (Ending.REJECTED, [])
+
+
+SAMPLES = Path(__file__).parents[2] / "samples" / "mail"
+
+
+@pytest.mark.parametrize("name", ["validate-headers", "decode-mime"])
+def test_stages_in_a_process_of_their_own_are_seen_alike(play, name):
+    beside, apart = (play(f'[[stage]]\nuse = "{name}"\nisolate = {word}\n') for word in ("false", "true"))
+    for path in sorted(SAMPLES.glob("*.eml")):
+        raw = RawMail(path.read_bytes(), Origin("eml", str(path)))
+        one, other = beside.take(raw).seen[0], apart.take(raw).seen[0]
+        assert (one.word, one.error, one.changes.notes) == (other.word, other.error, other.changes.notes)
