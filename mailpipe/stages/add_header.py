@@ -40,6 +40,8 @@ class AddHeader(Stage[AddHeaderOptions]):
 
     name = "add-header"
     Options = AddHeaderOptions
+    reads = Access(fields=("*",))
+    touches = Access(fields=("*",), notes=(Changed,))
     decides = ()
 
     @classmethod

@@ -118,6 +118,8 @@ class BlockTypes(Stage[BlockTypesOptions]):
 
     name = "block-types"
     Options = BlockTypesOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(BlockedContent, Changed,))
 
     @classmethod
     def accesses(cls, options: BlockTypesOptions) -> tuple[Access, Access]:

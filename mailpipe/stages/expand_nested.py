@@ -51,6 +51,8 @@ class ExpandNested(Stage[ExpandNestedOptions]):
 
     name = "expand-nested"
     Options = ExpandNestedOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(Changed,))
     decides = ()
 
     @classmethod

@@ -49,6 +49,8 @@ class Footer(Stage[FooterOptions]):
 
     name = "footer"
     Options = FooterOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(Changed,))
     decides = ()
 
     @classmethod

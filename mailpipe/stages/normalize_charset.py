@@ -70,6 +70,8 @@ class NormalizeCharset(Stage[NormalizeCharsetOptions]):
 
     name = "normalize-charset"
     Options = NormalizeCharsetOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(CharsetChanged, Changed,))
 
     @classmethod
     def accesses(cls, options: NormalizeCharsetOptions) -> tuple[Access, Access]:

@@ -110,6 +110,8 @@ class Redact(Stage[RedactOptions]):
 
     name = "redact"
     Options = RedactOptions
+    reads = Access(fields=("*",), body=True)
+    touches = Access(fields=("*",), body=True, notes=(Redacted, Changed,))
 
     @classmethod
     def accesses(cls, options: RedactOptions) -> tuple[Access, Access]:

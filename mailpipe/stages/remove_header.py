@@ -44,6 +44,8 @@ class RemoveHeader(Stage[RemoveHeaderOptions]):
 
     name = "remove-header"
     Options = RemoveHeaderOptions
+    reads = Access(fields=("*",))
+    touches = Access(fields=("*",), notes=(Changed,))
     decides = ()
 
     @classmethod

@@ -37,6 +37,8 @@ class RenameHeader(Stage[RenameHeaderOptions]):
 
     name = "rename-header"
     Options = RenameHeaderOptions
+    reads = Access(fields=("*",))
+    touches = Access(fields=("*",), notes=(Changed,))
     decides = ()
 
     @classmethod

@@ -39,6 +39,8 @@ class SetHeader(Stage[SetHeaderOptions]):
 
     name = "set-header"
     Options = SetHeaderOptions
+    reads = Access(fields=("*",))
+    touches = Access(fields=("*",), notes=(Changed,))
     decides = ()
 
     @classmethod
