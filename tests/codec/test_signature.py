@@ -76,6 +76,7 @@ PE = b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0" + bytes(200)
         (compound("EncryptedPackage", "EncryptionInfo"), "office-encrypted", {"office", "ole", "encrypted"}),
         (compound("\x05SummaryInformation", root=ole.MSI_CLASS), "msi", {"executable", "ole"}), (compound("__properties_version1.0"), "msg", {"document", "ole"}),
     ],
+    ids=lambda value: "octets" if isinstance(value, bytes) else str(sorted(value)) if isinstance(value, set) else value,
 )  # fmt: skip
 def test_it_is_a(octets, kind, groups) -> None:
     found = identify(octets)

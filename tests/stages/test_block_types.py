@@ -66,6 +66,7 @@ def verdict(stage, mail, octets: bytes, **options) -> str | None:
         (gzip.compress(zipped(b__zip=zipped(c=PE))), "a.gz", "part 2 (a.gz/b.zip/c): the content is an executable (pe)"),
         (b"GIF89a" + zipped(a__lnk=b""), "a.gif", "part 2 (a.gif/a.lnk): names that end with .lnk are not allowed"),
     ],
+    ids=lambda value: "octets" if isinstance(value, bytes) else ascii(value),
 )
 def test_it_is_found(octets, name, expected, mail, stage) -> None:
     assert verdict(stage, mail, letter(octets, name)) == expected
