@@ -64,7 +64,8 @@ def test_every_built_in_stage_has_an_example_and_says_what_it_touches(mailpipe: 
     for each in json.loads(mailpipe("plugins", "--json").text)["components"]:
         if each["kind"] == "stage" and each["origin"].startswith("mailpipe "):
             assert "use = " in each["example"], each["name"]
-            assert each["touches"] != "every field, body, envelope", f"{each['name']} declares nothing"
+            may_do_anything = each["name"] == "script"
+            assert (each["touches"] == "every field, body, envelope") is may_do_anything, f"{each['name']} declares nothing"
 
 
 def test_the_list_shows_type_default_and_meaning(mailpipe: Run) -> None:
