@@ -1,5 +1,6 @@
 """The static check: each finding has its code, its place and a remedy, and what is right has none."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,3 +142,20 @@ def test_a_route_knows_only_what_all_that_lead_there_know(check):
 def test_every_code_is_documented():
     text = (Path(__file__).parents[2] / "docs/rules-and-routes.md").read_text("utf-8")
     assert [code for code, meaning in CODES.items() if f"`{code}` | {meaning.replace('[check] allow', '`[check] allow`')} |" not in text] == []
+
+
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["rules-and-routes.md", "signed-mail.md", "authentication.md"])
+def test_the_examples_of_the_documentation_are_right(tmp_path, name):
+    (tmp_path / "blocked.txt").write_text("spam@example.org\n", "utf-8")
+    text = (DOCUMENTS / name).read_text("utf-8")
+    blocks = re.findall(r"(?ms)^```toml\n(.*?)^```", text)
+    assert len(blocks) >= 2
+    registry = load_registry()
+    for block in blocks:
+        # a route that another example defines
+        named = set(re.findall(r'goto = "([a-z]+)"', block)) - set(re.findall(r"route\.([a-z]+)", block))
+        whole = block + "".join(f'\n[[route.{each}.stage]]\nuse = "drop"\n' for each in sorted(named))
+        parse_settings(whole, tmp_path / "p.toml", registry)
