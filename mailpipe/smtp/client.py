@@ -225,7 +225,10 @@ class ClientProtocol:
         if reply.code == 421:
             self._closed_by(command, transaction, reply)
             return
-        usual = _USUAL.get(type(command)) if 200 <= reply.code < 300 else None
+        if 200 <= reply.code < 300:
+            usual = _USUAL.get(type(command))
+        else:
+            usual = State.DATA if reply.code == 354 and command is DATA else None
         self.state = usual or next_state(self.state, command, reply)
         if transaction is not None:
             self._take_for(transaction, command, reply)
@@ -235,7 +238,7 @@ class ClientProtocol:
             self._events.append(ReplyReceived(command, reply))
         if not self._awaited:
             self._assumed = self.state
-        if self._to_send:
+        if self._to_send and not self._to_send[0].only_waits:
             self._advance()
 
     def _take_for(self, transaction: Transaction, command: Command, reply: Reply) -> None:

@@ -138,7 +138,8 @@ class MailParameters:
         return None if self.by_time is None else f"{self.by_time};{self.by_mode}{'T' if self.by_trace else ''}"
 
 
-_NO_PARAMETERS = MailParameters()
+NO_MAIL_PARAMETERS = MailParameters()
+"""None; what an envelope has where nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Envelope:
 
     reverse_path: str = ""
     forward_paths: tuple[ForwardPath, ...] = ()
-    parameters: MailParameters = _NO_PARAMETERS
+    parameters: MailParameters = NO_MAIL_PARAMETERS
     client: Client | None = None
 
     @classmethod

@@ -15,14 +15,12 @@ from functools import lru_cache
 from mailpipe.errors import LocalProtocolError
 from mailpipe.smtp.command import Mail, Rcpt
 from mailpipe.smtp.demand import REQUIRETLS_NEEDED, demand_parameters, demand_refusal, must_use_tls
-from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters, Parameters
+from mailpipe.smtp.envelope import NO_MAIL_PARAMETERS, Envelope, ForwardPath, Parameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.path import AddressSpec, path_octets
 from mailpipe.smtp.reply import Reply
 from mailpipe.smtp.transparency import chunk_content, encode_content, is_crlf_only
 from mailpipe.status import EnhancedStatus
-
-_PLAIN = MailParameters()
 
 # Parameters that we only pass on, and the extension that allows each.
 _EXTENSION_OF = {
@@ -39,7 +37,7 @@ EAGER_SIZE = 1 << 20
 """LIMIT: octets of a message that goes by BDAT before anybody is known to want it; a larger one waits for that."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one a message: frozen it takes four times as long to make
 class TransactionPlan:
     """The commands and the content of one transaction.
 
@@ -88,7 +86,9 @@ class Planner:
         eager = chunked and chunking and self._eager and len(octets) <= EAGER_SIZE
         smtputf8 = self._utf8 and _needs_smtputf8(envelope, octets)
         body = "BINARYMIME" if binary else None if octets.isascii() else "8BITMIME"
-        if body is None and not smtputf8 and envelope.parameters == _PLAIN and not 0 < self._limit < len(octets):
+        given = envelope.parameters
+        is_usual = body is None and not smtputf8 and (given is NO_MAIL_PARAMETERS or given == NO_MAIL_PARAMETERS)
+        if is_usual and not 0 < self._limit < len(octets):
             mail, mail_octets, whole = self._usual_mail(envelope.reverse_path, len(octets))
         else:
             extensions = self.extensions

@@ -8,6 +8,7 @@ Never here: what a reply means for a message; that is read by whoever asked.
 """
 
 import re
+from collections import deque
 from dataclasses import dataclass
 
 from mailpipe.errors import LocalProtocolError, RemoteProtocolError
@@ -105,32 +106,30 @@ class ReplyParser:
     is written as \\xNN, a control character as a space.
     """
 
-    __slots__ = ("_at", "_buffer", "_lines", "_searched", "_size")
+    __slots__ = ("_lines", "_rest", "_size", "_waiting")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
-        self._searched = 0
-        self._lines: list[bytes] = []
+        self._waiting: deque[bytes] = deque()  # whole lines, without LF
+        self._rest = b""  # the beginning of one
+        self._lines: list[bytes] = []  # those of a reply that goes on
         self._size = 0
 
     def feed(self, octets: bytes) -> None:
         """Take in what the peer sent."""
-        if self._at == len(self._buffer):
-            self.clear(keep_lines=True)
-        self._buffer += octets
+        *whole, rest = (self._rest + octets if self._rest else octets).split(b"\n")
+        # LIMIT: of a line without end no more is kept than shows that it has none
+        self._rest = rest[: 2 * MAX_REPLY]
+        self._waiting += whole
 
-    def clear(self, *, keep_lines: bool = False) -> None:
+    def clear(self) -> None:
         """Forget what has not been read, as at STARTTLS (RFC 3207 section 4.2)."""
-        self._buffer.clear()
-        self._at = self._searched = 0
-        if not keep_lines:
-            self._lines, self._size = [], 0
+        self._waiting.clear()
+        self._rest, self._lines, self._size = b"", [], 0
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits to be read but line ends."""
-        return not self._lines and not bytes(self._buffer[self._at :]).strip()
+        return not (self._lines or self._rest.strip() or any(line.strip() for line in self._waiting))
 
     def next_reply(self) -> Reply | None:
         """The next whole reply, None where octets are missing.
@@ -138,15 +137,13 @@ class ReplyParser:
         Raises:
             RemoteProtocolError: what came is no reply, or a reply without end.
         """
-        while (end := self._buffer.find(b"\n", max(self._searched, self._at))) >= 0:
-            line = bytes(self._buffer[self._at : end])
-            if not self._lines and (said_before := _SAID_BEFORE.get(line)) is not None:
-                self._at = self._searched = end + 1
+        while self._waiting:
+            whole = self._waiting.popleft()
+            if not self._lines and (said_before := _SAID_BEFORE.get(whole)) is not None:
                 self._size = 0
                 return said_before
-            whole, line = line, line.rstrip(b"\r")
-            self._size += end + 1 - self._at
-            self._at = self._searched = end + 1
+            line = whole.rstrip(b"\r")
+            self._size += len(whole) + 1
             if self._size > MAX_REPLY:
                 break
             if not line.strip():
@@ -163,8 +160,7 @@ class ReplyParser:
                         _SAID_BEFORE.clear()  # LIMIT: a peer with a number in each reply must not fill the memory
                     _SAID_BEFORE[whole] = reply
                 return reply
-        self._searched = len(self._buffer)
-        if self._size + len(self._buffer) - self._at > MAX_REPLY:
+        if self._size + len(self._rest) > MAX_REPLY:
             raise RemoteProtocolError(f"the peer sent a reply of more than {MAX_REPLY} octets")
         return None
 

@@ -64,6 +64,11 @@ class Transaction:
         return self._given_up or self._is_over
 
     @property
+    def only_waits(self) -> bool:
+        """All that may go out has; what comes next depends on replies that have not come."""
+        return self._content_asked and not (self._content_due or self._given_up or self._is_over or self._out_of_step)
+
+    @property
     def must_begin_again(self) -> bool:
         """MAIL met a peer that was still busy with the transaction before; everything has been answered since."""
         return self._out_of_step and not self._outstanding and not self._content_due
