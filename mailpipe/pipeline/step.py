@@ -9,16 +9,18 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mailpipe.errors import EX_SOFTWARE, StageError
 from mailpipe.pipeline.async_stage import caller_of
 from mailpipe.pipeline.component import Sink, Stage
 from mailpipe.pipeline.handing_over import kind_of, words_of
 from mailpipe.pipeline.mail import Mail, Origin
-from mailpipe.pipeline.rules.rule import Rule
 from mailpipe.pipeline.signed_mail import Guard
 from mailpipe.pipeline.verdict import Verdict
+
+if TYPE_CHECKING:  # slow to import, and most pipelines have no rules
+    from mailpipe.pipeline.rules import Rule
 
 SPLIT_LIMIT = 10_000
 """LIMIT: mails that one stage may make of one; a stage that never ends would otherwise fill the memory."""
@@ -58,7 +60,7 @@ class Step:
 
     label: str
     call: Callable[[Mail], object] | None = None
-    rule: Rule | None = None
+    rule: "Rule | None" = None
     on_error: OnError | None = None
     goto: str = ""
     tee: tuple[str, ...] = ()

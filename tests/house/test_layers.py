@@ -229,6 +229,13 @@ def test_importing_the_package_is_cheap(top):
     assert result.stdout.split() == []
 
 
+def test_a_pipeline_without_rules_does_not_wait_for_what_it_does_not_use(top):
+    heavy = "mailpipe.pipeline.rules mailpipe.pipeline.isolation mailpipe.auth.signatures asyncio multiprocessing sqlite3"
+    code = f"import sys, mailpipe.pipeline.assemble; print(*[name for name in {heavy.split()} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], cwd=top, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
 def test_the_message_model_needs_no_package_from_outside(top):
     code = (
         "import sys, mailpipe, mailpipe.fields, mailpipe.writer, mailpipe.codec.charset\n"
