@@ -288,6 +288,43 @@ def test_each_recipient_has_a_verdict_of_its_own(relay):
     assert b"bad@several.example" in report and b"good1" not in report
 
 
+RULED = """
+[[stage]]
+use = "reject"
+reason = "not wanted here"
+when.field = { name = "Subject", contains = "forbidden" }
+[[stage]]
+use = "act"
+code = """ + "\'\'\'os.kill(os.getpid(), 9) if 'kill' in mail.message.subject else None; answer = mail\'\'\'" + """
+isolate = true
+on_error = "skip"
+[[stage]]
+use = "subject-tag"
+tag = "[list]"
+when.list_mail = true
+[[stage]]
+goto = "elsewhere"
+when.recipient = { is = "moved@ruled.example" }
+[[route.elsewhere.stage]]
+use = "redirect"
+to = ["there@ruled.example"]
+"""
+
+
+def test_rules_routes_and_a_stage_apart_behind_a_real_server(relay):
+    file = relay.pipeline("ruled.example")
+    file.write_text(file.read_text().partition("[[stage]]")[0] + RULED + file.read_text()[file.read_text().index("[sink]") :])
+    letter = b"From: ann@example.org\r\nSubject: %b\r\nMessage-ID: <%b@example.org>\r\n%b\r\nHi\r\n"
+    relay.send(letter % (b"forbidden", b"1", b""), "no@ruled.example", sender="forbidden@sender.example")
+    relay.send(letter % (b"kill", b"2", b""), "killed@ruled.example")
+    relay.send(letter % (b"tides", b"3", b"List-Id: <t.example.org>\r\n"), "list@ruled.example", "moved@ruled.example")
+    assert b"Diagnostic-Code: x-unix; not wanted here" in relay.copy("forbidden@sender.example")
+    assert b"Subject: kill\n" in relay.copy("killed@ruled.example")
+    assert b"Subject: [list] tides\n" in relay.copy("list@ruled.example")
+    assert b"Subject: [list] tides\n" in relay.copy("there@ruled.example")
+    assert not relay.copies("moved@ruled.example") and not relay.copies("no@ruled.example")
+
+
 OUR_FAULTS = {
     "deferred": "answer = Verdict.defer('come again')",
     "raises": "1 / 0",
