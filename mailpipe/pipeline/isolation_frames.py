@@ -45,6 +45,7 @@ _PLAIN = {
     "decimal": {"Decimal"},
     "fractions": {"Fraction"},
     "pathlib": {"Path", "PosixPath", "PurePath", "PurePosixPath"},
+    "pathlib._local": {"Path", "PosixPath", "PurePath", "PurePosixPath"},  # their name for themselves in Python 3.13
     "ipaddress": {"IPv4Address", "IPv6Address", "IPv4Network", "IPv6Network"},
     "uuid": {"UUID"},
     "collections": {"OrderedDict"},
