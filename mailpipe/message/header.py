@@ -81,8 +81,10 @@ class Header:
         return header
 
     def _of_raws(self, raws: list[bytes]) -> "Header":
-        header = Header.__new__(Header)
-        header._set(self._prefix, None, 0, 0, None, self._grammar, 0)
+        header, prefix = Header.__new__(Header), self._prefix
+        if prefix and raws and not prefix.endswith(self._grammar.line_end):
+            prefix += self.line_end  # a message of an mbox that breaks off in its very first line
+        header._set(prefix, None, 0, 0, None, self._grammar, 0)
         header._lines = Lines(self._grammar, None, raws)
         return header
 

@@ -82,8 +82,8 @@ def recipient_of(copy: bytes) -> str:
     return re.search(rb"(?m)^X-Original-To: (.*)$", copy)[1].decode()
 
 
-def assert_same(accepted: Counter, expected: Counter) -> None:
-    """Both hold the same copies; what differs is shown side by side."""
+def assert_same(accepted: Counter, expected: Counter, in_doubt: int = 0) -> None:
+    """Both hold the same copies, but for one more of each mail in doubt; what differs is shown side by side."""
     arrived = sorted((accepted - expected).elements())
     missing = sorted((expected - accepted).elements())
     differences = []
@@ -91,7 +91,7 @@ def assert_same(accepted: Counter, expected: Counter) -> None:
         near = get_close_matches(repr(octets), [repr(other) for to, other in arrived if to == recipient], 1, 0.1)
         differences.append(f"for {recipient} we wrote\n  {octets!r}\nand the nearest that arrived is\n  {''.join(near)}")
     assert not missing, f"{len(missing)} of {expected.total()}\n" + "\n".join(differences)
-    assert not arrived, f"{len(arrived)} copies too many: {arrived[:3]}"
+    assert len(arrived) <= in_doubt and not set(arrived) - set(expected), f"{len(arrived)} copies too many: {arrived[:3]}"
 
 
 def run(folder: Path, *overrides: str):
@@ -182,7 +182,7 @@ def register(registry):
 '''
 
 
-def test_a_server_killed_in_the_middle_of_a_run_loses_nothing_and_gets_nothing_twice(postfix, quickstart):
+def test_a_server_killed_in_the_middle_of_a_run_loses_nothing_and_gets_nothing_twice_that_was_not_in_doubt(postfix, quickstart):
     reference = quickstart("reference")
     run(reference, "sink.use=recorder")
     expected = Counter(
@@ -208,7 +208,8 @@ def test_a_server_killed_in_the_middle_of_a_run_loses_nothing_and_gets_nothing_t
     result = subprocess.run(flush, cwd=folder, capture_output=True, text=True, timeout=100, env=ENVIRONMENT)
     assert result.returncode == 0, result.stdout + result.stderr
     accepted = Counter((recipient_of(copy), without_trace(copy)) for copy in postfix.accepted())
-    assert_same(accepted, expected)
+    # the end of data had gone out and no reply had come: such a mail is named, and sent once more
+    assert_same(accepted, expected, len(report["in_doubt"]))
 
 
 def test_the_smime_signature_still_verifies_behind_postfix(postfix, quickstart):

@@ -285,6 +285,16 @@ def test_a_word_longer_than_a_line_may_be_is_said_in_encoded_words(name):
     assert max(map(len, bytes(made.header).splitlines())) <= 78
 
 
+@pytest.mark.parametrize("octets", [b"From ", b"From ann Mon Nov 23", b">From x", b"From ann\n", b"From ann\r\n"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_field_behind_a_line_of_an_mbox_that_breaks_off_is_a_field(octets, first):
+    message = parse(octets)
+    changed = bytes(message.with_header(message.header.with_added("X-A", "v", first=first)))
+    assert changed.startswith(octets.rstrip(b"\r\n"))
+    assert parse(changed).header["X-A"] == "v"
+    assert parse(bytes(message.with_header("X-A", "v"))).header["X-A"] == "v"
+
+
 EMPTY = b"Content-Type: multipart/mixed; boundary=b\r\n\r\npre\r\n--b\r\n--b\r\n\r\nsecond\r\n--b\r\n--b--\r\npost"
 
 
