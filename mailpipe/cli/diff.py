@@ -17,7 +17,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_FINDINGS, EX_OK
-from mailpipe.cli.load import OverridesOption, load, log_to_stderr
+from mailpipe.cli.load import OverridesOption, VerboseOption, load, log_to_stderr
 from mailpipe.cli.progress import advancing, size_of
 
 if TYPE_CHECKING:  # slow to import; `mailpipe --help` must not wait for them
@@ -49,9 +49,7 @@ def command(
     overrides: OverridesOption = None,
     every: Annotated[bool, typer.Option("--all", "-a", help="List all different messages, not the first 20.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv everything.")
-    ] = 0,
+    verbose: VerboseOption = 0,
 ) -> int:
     """Show which messages end otherwise in another pipeline file. --set is for the new one."""
     log_to_stderr(verbose)

@@ -13,7 +13,7 @@ from mailpipe.cli.opening import load, loader, log_to_stderr
 
 __all__ = [
     "PIPELINE_HELP", "EnvidOption", "NotifyOption", "OriginalRecipientsOption", "OverridesOption", "PipelineArgument",
-    "RetOption", "complete_overrides", "load", "loader", "log_to_stderr",
+    "RetOption", "VerboseOption", "complete_overrides", "load", "loader", "log_to_stderr",
 ]  # fmt: skip
 
 PIPELINE_HELP = "The pipeline file (TOML); - reads it from standard input."
@@ -48,6 +48,11 @@ OverridesOption = Annotated[
     ),
 ]
 """The option --set."""
+
+VerboseOption = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv everything.")
+]
+"""The option -v of the verbs that log."""
 
 NotifyOption = Annotated[
     str,

@@ -21,7 +21,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_FINDINGS, EX_OK
-from mailpipe.cli.load import OverridesOption, load, loader, log_to_stderr
+from mailpipe.cli.load import OverridesOption, VerboseOption, load, loader, log_to_stderr
 from mailpipe.cli.queue_opening import AsJson, Directory, queue_override
 from mailpipe.cli.queue_table import reply
 from mailpipe.cli.signals import Signals, stopping
@@ -65,9 +65,7 @@ def run(
     directory: Directory = None,
     overrides: OverridesOption = None,
     once: Annotated[bool, typer.Option("--once", help="Try what is due now, and leave.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv everything.")
-    ] = 0,
+    verbose: VerboseOption = 0,
     as_json: AsJson = False,
 ) -> int:
     """Deliver what is due whenever it is due, until SIGTERM or Ctrl-C.

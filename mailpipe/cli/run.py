@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mailpipe.cli import output
-from mailpipe.cli.load import OverridesOption, PipelineArgument, load, log_to_stderr
+from mailpipe.cli.load import OverridesOption, PipelineArgument, VerboseOption, load, log_to_stderr
 from mailpipe.cli.progress import size_of
 from mailpipe.cli.summary import print_summary
 
@@ -53,9 +53,7 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print no summary and no progress.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv everything.")
-    ] = 0,
+    verbose: VerboseOption = 0,
 ) -> int:
     """Take every message of a source through the stages into the sink."""
     log_to_stderr(-1 if quiet else verbose)

@@ -21,7 +21,7 @@ import typer
 
 from mailpipe.cli import output
 from mailpipe.cli.exit import EX_OK, UsageError, explain
-from mailpipe.cli.load import OverridesOption, loader, log_to_stderr
+from mailpipe.cli.load import OverridesOption, VerboseOption, loader, log_to_stderr
 from mailpipe.cli.opening import bare
 from mailpipe.errors import MailpipeError
 
@@ -70,9 +70,7 @@ def command(
     ] = False,
     overrides: OverridesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Say more; -vv everything.")
-    ] = 0,
+    verbose: VerboseOption = 0,
 ) -> int:
     """Show what each stage of a pipeline sees, decides and changes, without handing anything over."""
     log_to_stderr(verbose)

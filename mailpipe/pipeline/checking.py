@@ -18,7 +18,7 @@ from mailpipe.pipeline.component import Stage
 from mailpipe.pipeline.notes import AuthResult
 from mailpipe.pipeline.registry import Registry, nearest
 from mailpipe.pipeline.tables import RouteSettings, Settings, Use
-from mailpipe.pipeline.toml_place import KeyPath, places_of
+from mailpipe.pipeline.toml_place import KeyPath, path_of, places_of
 from mailpipe.pipeline.verdict import Decision
 
 CODES: dict[str, str] = {
@@ -120,7 +120,7 @@ class _Walk:
         self.found.append(Finding(code, key, str(self.settings.file), 1, 1, message, remedy))
 
     def _placed(self, finding: Finding, places: dict[KeyPath, tuple[int, int]]) -> Finding:
-        path = tuple(int(step) - 1 if step.isdecimal() else step for step in finding.key.split("."))
+        path = path_of(finding.key)
         for length in range(len(path), 0, -1):
             if place := places.get(path[:length]):
                 return replace(finding, line=place[0], column=place[1])
@@ -138,9 +138,7 @@ class _Walk:
     def _step(self, use: Use, known: _Known) -> _Known:
         if use.condition is not None:
             self._condition(use, known)
-        for name in (*use.step.tee, *((use.step.goto,) if use.step.goto else ())):
-            self.entered[name] = known.either(self.entered.get(name))
-        if use.step.on_error is not None and (name := use.step.on_error.goto):
+        for _, name in use.ways():
             self.entered[name] = known.either(self.entered.get(name))
         is_for_all = use.condition is None
         if use.step.goto is not None and is_for_all:
@@ -228,10 +226,8 @@ def _in_order(routes: dict[str, RouteSettings]) -> Iterator[RouteSettings]:
     leads: dict[str, set[str]] = {name: set() for name in routes}
     for name, route in routes.items():
         for use in route.stages:
-            error = use.step.on_error
-            for target in (use.step.goto, *use.step.tee, error.goto if error is not None else None):
-                if target in leads:
-                    leads[target].add(name)
+            for _, target in use.ways():
+                leads[target].add(name)
     done: set[str] = set()
     while len(done) < len(routes):
         ready = [name for name in routes if name not in done and leads[name] <= done]

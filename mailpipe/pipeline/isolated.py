@@ -21,9 +21,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.registry import Registry
 from mailpipe.pipeline.services import Metrics, Secrets, Services, ServicesMaker
 from mailpipe.pipeline.settings import look_up_secret
-from mailpipe.pipeline.step import SPLIT_LIMIT
+from mailpipe.pipeline.step import several
 from mailpipe.pipeline.verdict import Verdict
 
 _SMALL = 1 << 20
@@ -200,7 +199,7 @@ class _Desk:
                 is_several = False
                 mails: tuple[Any, ...] = (result,) if isinstance(result, Mail) else ()
             else:
-                is_several, mails = True, _several(result)
+                is_several, mails = True, several(result)
         finally:
             self._current.origin = None
         blobs: list[bytes] = []
@@ -232,18 +231,6 @@ def _note(dumped: bytes) -> object:
         raise
     except Exception:  # noqa: BLE001 - of a type that nobody has imported here: it is not for this stage
         return _Sealed()
-
-
-def _several(answer: object) -> tuple[Mail, ...]:
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        raise TypeError(f"process returned {kind_of(answer)}; it must return a Mail, a Verdict or several Mails")
-    mails = tuple(islice(answer, SPLIT_LIMIT + 1))
-    if len(mails) > SPLIT_LIMIT:
-        raise ValueError(f"process made more than {SPLIT_LIMIT} mails of one")
-    for each in mails:
-        if not isinstance(each, Mail):
-            raise TypeError(f"process emitted {kind_of(each)} among the mails")
-    return mails
 
 
 def _back(made: Mail, given: Mail, octets: bytes, numbers: dict[int, int], blobs: list[bytes]) -> MailBack:

@@ -318,21 +318,38 @@ class Engine:
         """
         origin = story.mail.origin
         child = replace(story.mail, origin=origin.copy(name))
+        outcome = self._take_child(trip, story, child, self.line.ways.routes[name], 0, [])
+        if outcome is None:
+            return
+        self.line.current.origin = origin
+        story.tell(step.label, f"a copy took the route {name}: {outcome.ending.value}")
+        if not outcome.ending.is_settled:
+            raise StageError(step.label, f"its copy on the route {name} is deferred: {outcome.reason}", str(origin))
+
+    def _take_child(
+        self, trip: _Trip, story: Story, child: Mail, way: Way, at: int, trail: list[str], *, is_meant: bool = False
+    ) -> Outcome | None:
+        """Take a mail that was made of another to its outcome, and note that; None where an earlier run had.
+
+        Args:
+            trip: of both.
+            story: of the one that it was made of.
+            child: the mail.
+            way, at, is_meant: see `_follow`.
+            trail: what is told of it so far.
+        """
         octets = bytes(child.message)
         digest = digest_of(child.origin, trip.root + octets)
         if digest in trip.history.children:
             trip.taken.skipped += 1
-            return
+            return None
         counted = story.counted | {id(note) for note in story.mail.notes}
-        inner = Story(child, counted, len(octets), None if story.trail is None else [])
-        followed = self._follow(trip, inner, self.line.ways.routes[name], 0, digest)
+        inner = Story(child, counted, len(octets), None if story.trail is None else trail)
+        followed = self._follow(trip, inner, way, at, digest, is_meant=is_meant)
         outcome = self._hand_over(followed) if isinstance(followed, Begun) else followed
-        self.line.current.origin = origin
         trip.taken.outcomes.append(outcome)
         self._note(trip, digest, outcome)
-        story.tell(step.label, f"a copy took the route {name}: {outcome.ending.value}")
-        if not outcome.ending.is_settled:
-            raise StageError(step.label, f"its copy on the route {name} is deferred: {outcome.reason}", str(origin))
+        return outcome
 
     def _split(
         self,
@@ -347,22 +364,12 @@ class Engine:
         """Take several mails, each from its own step on, to their outcomes; by recipient the first is meant by it."""
         if not mails:
             return story.end(Ending.DROPPED, _SUCCESS, "the stage made no mail of it", step.label)
-        counted = story.counted | {id(note) for note in story.mail.notes}
         children: list[Outcome] = []
         for number, (mail, at) in enumerate(mails, 1):
-            child = replace(mail, origin=story.mail.origin.child(number))
-            octets = bytes(child.message)
-            digest = digest_of(child.origin, trip.root + octets)
-            if digest in trip.history.children:
-                trip.taken.skipped += 1
-                continue
-            trail = None if story.trail is None else list(story.trail)
-            inner = Story(child, counted, len(octets), trail)
-            followed = self._follow(trip, inner, way, at, digest, is_meant=by_recipient and number == 1)
-            outcome = self._hand_over(followed) if isinstance(followed, Begun) else followed
-            children.append(outcome)
-            trip.taken.outcomes.append(outcome)
-            self._note(trip, digest, outcome)
+            child, is_meant = replace(mail, origin=story.mail.origin.child(number)), by_recipient and number == 1
+            trail = list(story.trail or ())
+            if (outcome := self._take_child(trip, story, child, way, at, trail, is_meant=is_meant)) is not None:
+                children.append(outcome)
         whom = "for different recipients" if by_recipient else "made of it"
         if deferred := sum(not child.ending.is_settled for child in children):
             # the source may not forget this one while something made of it is safe nowhere else

@@ -13,7 +13,7 @@ import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from mailpipe.pipeline.tables import (
     StepSettings,
     Use,
 )
-from mailpipe.pipeline.toml_place import KeyPath, places_of
+from mailpipe.pipeline.toml_place import KeyPath, dotted, path_of, places_of
 
 __all__ = ["QueueSettings", "RunSettings", "Settings", "Use", "load_settings", "look_up_secret", "parse_settings"]
 
@@ -176,7 +176,7 @@ class _Reader:
         self, path: KeyPath, message: str, *, expected: str = "", near: str | None = None, code: str = "setting"
     ) -> None:
         """Note a complaint about a key, at its place or at the nearest one above it."""
-        key = _dotted(path)
+        key = dotted(path)
         for length in range(len(path), 0, -1):
             if override := self.overridden.get(path[:length]):
                 where = f"--set {override.partition('=')[0]}"
@@ -270,7 +270,7 @@ class _Reader:
             return None
         rest = {key: value for key, value in table.items() if key != "use"}
         options = self._validated(component.Options, rest, path)
-        return Use(use=use, key=_dotted(path), options=options) if options is not None else None
+        return Use(use=use, key=dotted(path), options=options) if options is not None else None
 
     def _stages(self, tree: Mapping[str, Any], path: KeyPath) -> tuple[Use, ...]:
         uses = [self._step(table, (*path, "stage", number)) for number, table in enumerate(tree.get("stage", []))]
@@ -287,7 +287,7 @@ class _Reader:
             if extra := sorted(set(table) - STEP_KEYS):
                 near = nearest(extra[0], tuple(STEP_KEYS))
                 self.complain((*path, extra[0]), f"unknown key {extra[0]!r}", near=near)
-            return Use(use="", key=_dotted(path), options=Options(), step=step, condition=condition)
+            return Use(use="", key=dotted(path), options=Options(), step=step, condition=condition)
         rest = {key: value for key, value in table.items() if key not in STEP_KEYS or key == "use"}
         use = self._use("stage", rest, path)
         if use is None or step is None:
@@ -320,12 +320,12 @@ class _Reader:
         """Every route that is named is there, and none leads back to itself."""
         known = tuple(routes)
         for use in (*stages, *(use for route in routes.values() for use in route.stages)):
-            for key, name in _ways(use):
+            for key, name in use.ways():
                 if name not in routes:
                     words = f"there is no route {name!r}"
                     near = nearest(name, known)
                     expected = "" if near else f"one of {', '.join(known)}" if known else f"a table [route.{name}]"
-                    at = (*_path(use.key), *key)
+                    at = (*path_of(use.key), *key)
                     self.complain(at, words, near=near, expected=expected, code="missing-route")
         for name in routes:
             if circle := _circle(name, routes):
@@ -346,32 +346,13 @@ class _Reader:
             return None
 
 
-def _dotted(path: KeyPath) -> str:
-    return ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
-
-
-def _path(dotted: str) -> KeyPath:
-    """The path of a step's key; a route's name has no dot."""
-    return tuple(int(step) - 1 if step.isdecimal() else step for step in dotted.split("."))
-
-
-def _ways(use: Use) -> Iterator[tuple[KeyPath, str]]:
-    """The routes that a step leads into, with the key that says so."""
-    if use.step.goto is not None:
-        yield ("goto",), use.step.goto
-    for name in use.step.tee:
-        yield ("tee",), name
-    if use.step.on_error is not None and use.step.on_error.goto is not None:
-        yield ("on_error", "goto"), use.step.on_error.goto
-
-
 def _circle(start: str, routes: Mapping[str, RouteSettings]) -> list[str]:
     """The way from a route back to itself, [] where there is none."""
     waiting, seen = [[start]], set[str]()
     while waiting:
         way = waiting.pop()
         for use in routes[way[-1]].stages:
-            for _, name in _ways(use):
+            for _, name in use.ways():
                 if name == start:
                     return [*way, name]
                 if name in routes and name not in seen:

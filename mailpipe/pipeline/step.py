@@ -15,7 +15,7 @@ from mailpipe.errors import EX_SOFTWARE, StageError
 from mailpipe.pipeline.async_stage import caller_of
 from mailpipe.pipeline.component import Sink, Stage
 from mailpipe.pipeline.handing_over import kind_of, words_of
-from mailpipe.pipeline.mail import Mail, Origin
+from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.signed_mail import Guard
 from mailpipe.pipeline.verdict import Verdict
 
@@ -136,7 +136,9 @@ def asked(step: Step, mail: Mail) -> Verdict | tuple[Mail, ...]:
             return (answer if answer.origin is mail.origin else replace(answer, origin=mail.origin),)
         if isinstance(answer, Verdict):
             return answer
-        mails = _several(answer, mail.origin)
+        mails = several(answer)
+        if len(mails) == 1:
+            mails = (replace(mails[0], origin=mail.origin),)
         if step.expansion is not None:
             _bound(step, len(mail.message), sum(len(each.message) for each in mails))
         return mails
@@ -157,13 +159,23 @@ def _bound(step: Step, before: int, after: int) -> None:
         raise ValueError(f"it made {after:,} octets of {before:,}, more than {most} (its budget.expansion)")
 
 
-def _several(answer: object, origin: Origin) -> tuple[Mail, ...]:
+def several(answer: object, whose: str = "process") -> tuple[Mail, ...]:
+    """The mails of an answer that is neither one mail nor a verdict.
+
+    Args:
+        answer: of a stage.
+        whose: who gave it, in the words of a complaint.
+
+    Raises:
+        TypeError: it is no answer.
+        ValueError: there are more than `SPLIT_LIMIT`.
+    """
     if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        raise TypeError(f"process returned {kind_of(answer)}; it must return a Mail, a Verdict or several Mails")
+        raise TypeError(f"{whose} returned {kind_of(answer)}; it must return a Mail, a Verdict or several Mails")
     mails = tuple(islice(answer, SPLIT_LIMIT + 1))
     if len(mails) > SPLIT_LIMIT:
-        raise ValueError(f"process made more than {SPLIT_LIMIT} mails of one")
+        raise ValueError(f"{whose} made more than {SPLIT_LIMIT} mails of one")
     for each in mails:
         if not isinstance(each, Mail):
-            raise TypeError(f"process emitted {kind_of(each)} among the mails")
-    return (replace(mails[0], origin=origin),) if len(mails) == 1 else mails
+            raise TypeError(f"{whose} emitted {kind_of(each)} among the mails")
+    return mails

@@ -30,6 +30,7 @@ from mailpipe.pipeline.access import Budget
 from mailpipe.pipeline.component import LocalPath, Options
 from mailpipe.pipeline.envelope_rule import EnvelopeRule
 from mailpipe.pipeline.registry import STEP_KEYS
+from mailpipe.pipeline.toml_place import KeyPath
 from mailpipe.queue.schedule import DEFAULT_EXPIRE, DEFAULT_RETRY, DEFAULT_WARN_AFTER, Schedule
 from mailpipe.units import Duration
 
@@ -257,6 +258,15 @@ class Use(BaseModel):
         """What it is called."""
         step = self.step
         return step.label or self.use or (f"goto {step.goto}" if step.goto else f"tee {', '.join(step.tee)}")
+
+    def ways(self) -> Iterator[tuple[KeyPath, str]]:
+        """The routes that the step leads into, each with the key that says so."""
+        if self.step.goto is not None:
+            yield ("goto",), self.step.goto
+        for name in self.step.tee:
+            yield ("tee",), name
+        if self.step.on_error is not None and self.step.on_error.goto is not None:
+            yield ("on_error", "goto"), self.step.on_error.goto
 
 
 class RouteSettings(BaseModel):

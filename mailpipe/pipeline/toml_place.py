@@ -28,6 +28,16 @@ def places_of(text: str) -> dict[KeyPath, tuple[int, int]]:
     return _Scan(text).run()
 
 
+def dotted(path: KeyPath) -> str:
+    """A path as people read it, list positions from 1: "stage.2.use"."""
+    return ".".join(str(step + 1) if isinstance(step, int) else step for step in path)
+
+
+def path_of(key: str) -> KeyPath:
+    """The path that `dotted` wrote; no name in it has a dot or is a number."""
+    return tuple(int(step) - 1 if step.isdecimal() else step for step in key.split("."))
+
+
 class _Scan:
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0

@@ -47,6 +47,11 @@ class HttpAnswer:
     content_type: str
     body: bytes
 
+    @property
+    def beginning(self) -> str:
+        """What it says that is no answer, in a line for a complaint."""
+        return " ".join(self.body[:300].decode("utf-8", "replace").split()) or "nothing"
+
 
 def checked_url(text: str) -> str:
     """The URL itself, where it is one to post to.

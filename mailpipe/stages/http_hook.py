@@ -129,7 +129,7 @@ class HttpHook(Stage[HttpHookOptions]):
         if answer.status == 204 or (answer.status == 200 and not answer.body.strip()):
             return mail
         if answer.status != 200:
-            words = f"{self.options.url} answered {answer.status}: {_shown(answer)}"
+            words = f"{self.options.url} answered {answer.status}: {answer.beginning}"
             raise TransientFailure(words, EnhancedStatus(4, 3, 0))
         if answer.content_type == "message/rfc822":
             return self._replaced(mail, octets, answer.body)
@@ -235,7 +235,3 @@ def _facts(mail: Mail, size: int) -> dict[str, Any]:
             if not one.parts and not one.is_multipart
         ],
     }
-
-
-def _shown(answer: HttpAnswer) -> str:
-    return " ".join(answer.body[:300].decode("utf-8", "replace").split()) or "nothing"

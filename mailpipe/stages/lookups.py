@@ -14,17 +14,20 @@ Stages of one worker that ask the same servers share what is remembered. It need
 Never here: what an answer means.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakValueDictionary
 
-from mailpipe.auth.lookup import LookupFailed, TxtLookup
+from mailpipe.auth.lookup import LookupFailed
 from mailpipe.errors import ConfigError, TransientFailure
 from mailpipe.pipeline.component import Options
 from mailpipe.pipeline.services import Clock, Services
 from mailpipe.units import Duration
 
 if TYPE_CHECKING:  # dnspython is optional
-    from mailpipe.net.resolver import Resolver
+    from mailpipe.net.resolver import Answer, Resolver
+
+R = TypeVar("R")
 
 
 class LookupOptions(Options):
@@ -49,9 +52,13 @@ class DnsLookup:
         """The time of another mail begins. Before the first call of this there is no deadline."""
         self._until = self._clock.monotonic() + self._deadline
 
-    def _check(self, name: str) -> None:
+    def _records(self, name: str, ask: "Callable[[], Answer[R]]") -> tuple[R, ...]:
         if self._until is not None and self._clock.monotonic() >= self._until:
             raise LookupFailed(f"the DNS was asked for {self._deadline:g} s for this mail, {name!r} is left")
+        try:
+            return ask().records
+        except TransientFailure as error:
+            raise LookupFailed(str(error)) from error
 
     def __call__(self, name: str, /) -> tuple[bytes, ...]:
         """The same as `txt`."""
@@ -63,11 +70,7 @@ class DnsLookup:
         Raises:
             LookupFailed: no answer could be had.
         """
-        self._check(name)
-        try:
-            return self._resolver.texts(name).records
-        except TransientFailure as error:
-            raise LookupFailed(str(error)) from error
+        return self._records(name, lambda: self._resolver.texts(name))
 
     def addresses(self, name: str, family: int, /) -> tuple[str, ...]:
         """The addresses of a host, IPv4 where the family is 4, IPv6 where it is 6.
@@ -75,11 +78,7 @@ class DnsLookup:
         Raises:
             LookupFailed: no answer could be had.
         """
-        self._check(name)
-        try:
-            return self._resolver.addresses_of(name, family).records
-        except TransientFailure as error:
-            raise LookupFailed(str(error)) from error
+        return self._records(name, lambda: self._resolver.addresses_of(name, family))
 
     def mx(self, name: str, /) -> tuple[str, ...]:
         """The exchangers of a domain, the most preferred first.
@@ -87,11 +86,7 @@ class DnsLookup:
         Raises:
             LookupFailed: no answer could be had.
         """
-        self._check(name)
-        try:
-            records = self._resolver.mx(name).records
-        except TransientFailure as error:
-            raise LookupFailed(str(error)) from error
+        records = self._records(name, lambda: self._resolver.mx(name))
         return tuple(each.host for each in sorted(records, key=lambda each: each.preference))
 
     def ptr(self, ip: str, /) -> tuple[str, ...]:
@@ -100,11 +95,7 @@ class DnsLookup:
         Raises:
             LookupFailed: no answer could be had.
         """
-        self._check(ip)
-        try:
-            return self._resolver.names(ip).records
-        except TransientFailure as error:
-            raise LookupFailed(str(error)) from error
+        return self._records(ip, lambda: self._resolver.names(ip))
 
 
 _resolvers: "WeakValueDictionary[tuple[tuple[str, ...], float, Clock], Resolver]" = WeakValueDictionary()
@@ -129,12 +120,3 @@ def open_lookup(options: LookupOptions, services: Services) -> DnsLookup:
             raise ConfigError(str(error).replace("dns = […]", "nameservers = […]")) from error
         _resolvers[key] = resolver
     return DnsLookup(resolver, services.clock, options.dns_deadline)
-
-
-def txt_lookup(options: LookupOptions, services: Services) -> TxtLookup:
-    """The same for who needs TXT records alone.
-
-    Raises:
-        ConfigError: see `open_lookup`.
-    """
-    return open_lookup(options, services)

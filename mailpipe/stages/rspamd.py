@@ -32,7 +32,7 @@ from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.pipeline.notes import SpamScore
 from mailpipe.pipeline.services import Services
 from mailpipe.pipeline.verdict import Decision, Verdict
-from mailpipe.stages.http_exchange import HttpAnswer, HttpPeer, checked_url
+from mailpipe.stages.http_exchange import HttpPeer, checked_url
 from mailpipe.status import EnhancedStatus
 from mailpipe.units import Duration
 
@@ -177,12 +177,12 @@ class Rspamd(Stage[RspamdOptions]):
     def _asked(self, mail: Mail) -> _Answer:
         answer = self._peer.post("/checkv2", bytes(mail.message), _fields(mail, self._password))
         if answer.status != 200:
-            words = f"{self.options.url} answered {answer.status}: {_complaint(answer)}"
+            words = f"{self.options.url} answered {answer.status}: {answer.beginning}"
             raise TransientFailure(words, EnhancedStatus(4, 3, 0))
         try:
             return _Answer.model_validate_json(answer.body)
         except ValidationError as error:
-            raise RemoteProtocolError(f"{self.options.url} answered {_complaint(answer)}") from error
+            raise RemoteProtocolError(f"{self.options.url} answered {answer.beginning}") from error
 
     def _changed(self, mail: Mail, answer: _Answer, then: str) -> Mail:
         message, changes = mail.message, list[str]()
@@ -252,8 +252,3 @@ def _fields(mail: Mail, password: str) -> list[tuple[str, str]]:
     if password:
         fields.append(("Password", password))
     return fields
-
-
-def _complaint(answer: HttpAnswer) -> str:
-    """What an answer says that is none, in a line."""
-    return " ".join(answer.body[:300].decode("utf-8", "replace").split()) or "nothing"

@@ -13,9 +13,8 @@ What a stage raises comes out as it is: the engine would defer the mail, a test 
 Never here: several stages (`pipelines`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from mailpipe.pipeline.function_stage import stage_of
 from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.registry import check
 from mailpipe.pipeline.services import Clock, Services
+from mailpipe.pipeline.step import several
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.plugins import load_registry
 from mailpipe.testing.changes import Changes, changes_between
@@ -36,8 +36,6 @@ from mailpipe.testing.messages import MailMaker, MessageBuilder
 AnyStage = type[Stage[Any]] | Callable[..., Any] | str
 """A class, a function that `mailpipe.stage` decorates, or the name of a stage that is installed."""
 
-MOST = 10_000
-"""LIMIT: mails that are taken of one answer, so that a stage that never ends does not fill the memory."""
 
 
 def class_of(stage: AnyStage) -> type[Stage[Any]]:
@@ -246,16 +244,7 @@ def _answer(stage: str, answer: object) -> tuple[Verdict | None, tuple[Mail, ...
         return answer, ()
     if isinstance(answer, Mail):
         return None, (answer,)
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        words = f"{type(answer).__name__}; process must return a Mail, a Verdict or several Mails"
-        raise TypeError(f"{stage} returned {words}")
-    mails = tuple(islice(answer, MOST + 1))
-    if len(mails) > MOST:
-        raise ValueError(f"{stage} made more than {MOST} mails of one")
-    for each in mails:
-        if not isinstance(each, Mail):
-            raise TypeError(f"{stage} emitted {type(each).__name__} among the mails")
-    return None, mails
+    return None, several(answer, stage)
 
 
 def _said(verdict: Verdict) -> str:

@@ -7,7 +7,7 @@ import pytest
 from mailpipe import Services
 from mailpipe.auth.lookup import LookupFailed
 from mailpipe.errors import ConfigError
-from mailpipe.stages.lookups import LookupOptions, open_lookup, txt_lookup
+from mailpipe.stages.lookups import LookupOptions, open_lookup
 
 
 class Clock:
@@ -76,7 +76,7 @@ def test_the_time_of_a_mail_ends(dns_server) -> None:
 
 def test_what_is_missing_or_wrong_is_told_before_any_mail(monkeypatch) -> None:
     with pytest.raises(ConfigError, match="nameservers"):
-        txt_lookup(LookupOptions(nameservers=("not an address",)), Services.for_tests("spf"))
+        open_lookup(LookupOptions(nameservers=("not an address",)), Services.for_tests("spf"))
     monkeypatch.setitem(sys.modules, "mailpipe.net.resolver", None)
     with pytest.raises(ConfigError, match=r"mailpipe\[auth\]"):
-        txt_lookup(LookupOptions(), Services.for_tests("spf", clock=Clock()))
+        open_lookup(LookupOptions(), Services.for_tests("spf", clock=Clock()))
