@@ -19,10 +19,17 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mailpipe.fields import is_address
 from mailpipe.pipeline.access import Access
-from mailpipe.pipeline.component import Options, Stage
+from mailpipe.pipeline.component import O, Options, Stage
 from mailpipe.pipeline.mail import Changed, Mail
 from mailpipe.pipeline.verdict import Decision, Verdict
 from mailpipe.smtp.envelope import ForwardPath
+
+
+class _Decider(Stage[O]):
+    """Decides about every mail that meets it, and looks at none."""
+
+    reads = touches = Access()
+    always_decides = True
 
 
 class AcceptOptions(Options):
@@ -32,14 +39,12 @@ class AcceptOptions(Options):
     """What the outcome says."""
 
 
-class Accept(Stage[AcceptOptions]):
+class Accept(_Decider[AcceptOptions]):
     """Sends mail straight to the sink, past the remaining stages."""
 
     name = "accept"
     Options = AcceptOptions
-    reads = touches = Access()
     decides = (Decision.ACCEPT,)
-    always_decides = True
 
     def process(self, mail: Mail) -> Verdict:
         """Decide."""
@@ -57,14 +62,12 @@ class RejectOptions(Options):
     """The reply code; by default the one that goes with the status."""
 
 
-class Reject(Stage[RejectOptions]):
+class Reject(_Decider[RejectOptions]):
     """Refuses mail for good."""
 
     name = "reject"
     Options = RejectOptions
-    reads = touches = Access()
     decides = (Decision.REJECT,)
-    always_decides = True
 
     def process(self, mail: Mail) -> Verdict:
         """Decide."""
@@ -82,14 +85,12 @@ class DeferOptions(Options):
     """The reply code; by default the one that goes with the status."""
 
 
-class Defer(Stage[DeferOptions]):
+class Defer(_Decider[DeferOptions]):
     """Has mail come again later."""
 
     name = "defer"
     Options = DeferOptions
-    reads = touches = Access()
     decides = (Decision.DEFER,)
-    always_decides = True
 
     def process(self, mail: Mail) -> Verdict:
         """Decide."""
@@ -103,14 +104,12 @@ class DropOptions(Options):
     """What the outcome says; the sender believes that the mail arrived."""
 
 
-class Drop(Stage[DropOptions]):
+class Drop(_Decider[DropOptions]):
     """Has mail end here, while its sender believes that it arrived."""
 
     name = "drop"
     Options = DropOptions
-    reads = touches = Access()
     decides = (Decision.DROP,)
-    always_decides = True
 
     def process(self, mail: Mail) -> Verdict:
         """Decide."""
@@ -124,14 +123,12 @@ class QuarantineOptions(Options):
     """What the person who looks at it reads."""
 
 
-class SetAside(Stage[QuarantineOptions]):
+class SetAside(_Decider[QuarantineOptions]):
     """Sets mail aside for a person to look at."""
 
     name = "quarantine"
     Options = QuarantineOptions
-    reads = touches = Access()
     decides = (Decision.QUARANTINE,)
-    always_decides = True
 
     def process(self, mail: Mail) -> Verdict:
         """Decide."""

@@ -49,17 +49,13 @@ class Bounds(Table):
         return (self.above is None or number > self.above) and (self.below is None or number < self.below)
 
 
-class SizeSubject(Table):
+class SizeSubject(Bounds):
     """Octets of the message."""
 
     above: ByteSize | None = None
     """Larger than this: "10MB"."""
     below: ByteSize | None = None
     """Smaller than this."""
-
-    def holds(self, size: int) -> bool:
-        """Whether a size is between them."""
-        return (self.above is None or size > self.above) and (self.below is None or size < self.below)
 
     def question(self) -> Question:
         """The question."""
