@@ -9,15 +9,11 @@ Values are frozen and slotted; two are equal when they mean the same, whatever t
 Never here: knowledge of any one field. A kind of value has a file of its own.
 """
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
 
 from mailpipe.codec import charset
 from mailpipe.defect import Defect
-
-Value = TypeVar("Value")
+from mailpipe.frozen import quick_maker as quick_maker
 
 
 class FieldValue:
@@ -54,29 +50,6 @@ class Unparsed(FieldValue):
     def render(self) -> bytes:
         """The octets as they were given, without white space at their ends."""
         return self.body.strip(b" \t\r\n")
-
-
-def quick_maker(kind: type[Value]) -> Callable[..., Value]:
-    """A constructor of a frozen dataclass that takes a quarter of the time.
-
-    The constructor of a frozen dataclass sets each attribute through `object.__setattr__`. This one fills an unfrozen
-    twin of the same layout and then names it `kind`; the result cannot be told from one made by `kind(...)`.
-
-    Args:
-        kind: a frozen, slotted dataclass; its arguments go by position, all of them.
-    """
-    names = [column.name for column in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    twin: Any = dataclasses.make_dataclass(
-        f"_{kind.__name__}", [(name, object) for name in names], bases=kind.__bases__, slots=True, init=False,
-        eq=False, repr=False,
-    )  # fmt: skip
-    twin.__abstractmethods__ = frozenset()  # the twin of a Mapping has no methods, and needs none
-    lines = [f"def make({', '.join(names)}):", " made = new(twin)", *(f" made.{name} = {name}" for name in names)]
-    space: dict[str, Any] = {"new": object.__new__, "twin": twin, "kind": kind}
-    # written out as dataclasses writes its own constructors: a loop over the names would take twice the time
-    exec("\n".join([*lines, " made.__class__ = kind", " return made"]), space)  # noqa: S102
-    made: Callable[..., Value] = space["make"]
-    return made
 
 
 def read_text(body: bytes, defects: list[Defect] | None = None) -> str:

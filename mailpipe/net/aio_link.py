@@ -20,7 +20,6 @@ from mailpipe.net.endpoint import Endpoint, Timeouts
 from mailpipe.net.tls import channel_binding
 from mailpipe.smtp.client import ClientProtocol
 from mailpipe.smtp.events import Event
-from mailpipe.smtp.events import Wait as _Wait
 from mailpipe.smtp.sasl import Binding
 from mailpipe.smtp.state import Dialect, State
 from mailpipe.smtp.transcript import Transcript
@@ -154,9 +153,7 @@ class Link(asyncio.Protocol):
 
     def pump(self) -> bool:
         """Take the core's events and send what it has to say; returns whether anything was sent."""
-        core, events = self.core, self.events
-        while not isinstance(event := core.next_event(), _Wait):
-            events.append(event)
+        self.core.take_events(self.events)
         sent = self.flush()
         if self._waiter is not None and not self._waiter.done() and self._is_enough():
             self._waiter.set_result(None)
@@ -191,6 +188,8 @@ class Link(asyncio.Protocol):
                     piece, self._held = view[:BLOCK], view[BLOCK:]
             transport.write(piece)
             sent = True
+            if not self._held:
+                break
         if sent or self.core.awaited is not self._watched:
             self._watch()
         return sent

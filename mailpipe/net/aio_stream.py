@@ -132,7 +132,8 @@ def _fill(
 ) -> Exception | None:
     """Begin as many transactions as there is room for; returns what stands in the way of all others."""
     core = link.core
-    while core.may_begin and not connection.is_used_up:
+    is_limited = bool(core.extensions.limits)
+    while core.may_begin and not (is_limited and connection.is_used_up):
         if waiting:
             one = waiting.popleft()
         else:
@@ -143,7 +144,7 @@ def _fill(
             if pair is None:
                 return None
             one = _Flying(pair, True)
-        if flight and not connection.takes(one.pair[0]):
+        if is_limited and flight and not connection.takes(one.pair[0]):
             waiting.appendleft(one)
             return None
         # Once more only where the connection was in use before: a fresh one that dies would die again.
@@ -152,7 +153,10 @@ def _fill(
             core.begin(*one.pair, chunking=chunking)
         except LocalProtocolError as error:
             return error
-        connection.note_begun(one.pair[0])
+        if is_limited:
+            connection.note_begun(one.pair[0])
+        else:
+            connection.transaction_count += 1
         flight.append(one)
     return None
 

@@ -20,6 +20,7 @@ from collections import deque
 from dataclasses import replace
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, MailpipeError, RemoteProtocolError
+from mailpipe.frozen import quick_maker
 from mailpipe.smtp.command import Bdat, Command, EndOfData, Greeting, Mail, Rcpt, Rset
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import NEED_DATA, ConnectionEnded, Event, ReplyReceived, TransactionEnded, Wait
@@ -34,8 +35,10 @@ WINDOW = 100
 several transactions are in flight, the front end reads while it writes, and the limit grows with their number."""
 
 _END, _RESET = EndOfData(), Rset()
+_ended = quick_maker(TransactionEnded)
 _USUAL: dict[type[Command], State] = {Mail: State.MAIL, Rcpt: State.RCPT, EndOfData: State.READY}
 """What a positive reply leads to, in short: `next_state` is asked for each of a million replies."""
+_READS_NOTHING = (State.CLOSED, State.TLS)
 _NO_SESSION = (State.GREETING, State.HELLO, State.AUTH)
 _Awaited = tuple[Command, Transaction | None]
 
@@ -137,7 +140,8 @@ class ClientProtocol:
             self._report()
             return
         self._to_send.append(transaction)
-        self._advance()
+        if self._to_send[0] is transaction or not self._to_send[0].only_waits:
+            self._advance()
 
     def octets_to_send(self) -> bytes:
         """What must go over the wire now; each octet is handed out once."""
@@ -198,18 +202,38 @@ class ClientProtocol:
                 self._end(error, str(error), 0)
         return self._events.popleft() if self._events else NEED_DATA
 
+    def take_events(self, into: deque[Event]) -> None:
+        """Take every event that there is; then something must be read, and before that `octets_to_send` sent."""
+        try:
+            self._read_replies(to_the_end=True)
+        except RemoteProtocolError as error:
+            self._end(error, str(error), 0)
+        into += self._events
+        self._events.clear()
+
     def _read_replies(self, *, to_the_end: bool = False) -> None:
         """Take replies until there is an event, or until there are none.
 
         Raises:
             RemoteProtocolError: what came makes no sense.
         """
-        while (to_the_end or not self._events) and self.state not in (State.CLOSED, State.TLS):
-            if not self._awaited and self._parser.is_empty:
+        awaited, parser = self._awaited, self._parser
+        while (to_the_end or not self._events) and self.state not in _READS_NOTHING:
+            if not awaited and parser.is_empty:
                 return
-            reply = self._parser.next_reply()
+            reply = parser.next_reply()
             if reply is None:
                 return
+            if awaited and self._answerable > 0 and 200 <= reply.code < 300:
+                command, transaction = awaited[0]
+                kind = type(command)
+                if transaction is not None and transaction.is_whole and transaction.goes_on(kind, reply):
+                    # nothing follows from it: what is to be sent waits for a later reply
+                    awaited.popleft()
+                    self._answerable -= 1
+                    self.state = _USUAL[kind]
+                    self._reset_due = self._reset_due and kind is not Mail
+                    continue
             self._take(reply)
 
     def _take(self, reply: Reply) -> None:
@@ -265,7 +289,7 @@ class ClientProtocol:
     def _report(self) -> None:
         """Say of those in front how they ended."""
         while self._transactions and self._transactions[0].is_done:
-            self._events.append(TransactionEnded(self._transactions.popleft().result()))
+            self._events.append(_ended(self._transactions.popleft().result()))
 
     def _advance(self) -> None:
         """Send as much of the transactions as may be in flight."""

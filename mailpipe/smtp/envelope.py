@@ -11,6 +11,7 @@ Never here: header fields. An envelope is never read from or written to a header
 from dataclasses import dataclass, replace
 
 from mailpipe.errors import LocalProtocolError
+from mailpipe.frozen import quick_maker
 from mailpipe.smtp.extension import parse_moment
 from mailpipe.smtp.path import AddressSpec
 from mailpipe.smtp.xtext import encode_xtext
@@ -161,7 +162,8 @@ class Envelope:
     @classmethod
     def of(cls, reverse_path: str, *addresses: str) -> "Envelope":
         """The envelope of plain addresses without parameters."""
-        return cls(reverse_path, tuple(ForwardPath(address) for address in addresses))
+        paths = tuple([_path(address, (), None, ()) for address in addresses])
+        return _envelope(reverse_path, paths, NO_MAIL_PARAMETERS, None) if cls is Envelope else cls(reverse_path, paths)
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -176,3 +178,7 @@ class Envelope:
         """The same envelope to other recipients."""
         made = tuple(path if isinstance(path, ForwardPath) else ForwardPath(path) for path in paths)
         return replace(self, forward_paths=made)
+
+
+_path = quick_maker(ForwardPath)
+_envelope = quick_maker(Envelope)

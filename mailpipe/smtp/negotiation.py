@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from mailpipe.errors import LocalProtocolError
+from mailpipe.frozen import quick_maker
 from mailpipe.smtp.command import Mail, Rcpt
 from mailpipe.smtp.demand import REQUIRETLS_NEEDED, demand_parameters, demand_refusal, must_use_tls
 from mailpipe.smtp.envelope import NO_MAIL_PARAMETERS, Envelope, ForwardPath, Parameters
@@ -119,7 +120,7 @@ class Planner:
 
     def _usual_mail(self, reverse_path: str, size: int) -> tuple[Mail, bytes, Reply | None]:
         """MAIL with no parameter but SIZE."""
-        mail = Mail(reverse_path, (("SIZE", str(size)),) if self._sized else ())
+        mail = _mail(reverse_path, (("SIZE", str(size)),) if self._sized else ())
         try:
             path = path_octets(reverse_path)
         except LocalProtocolError as error:
@@ -144,6 +145,9 @@ def plan_transaction(
         LocalProtocolError: the message holds a bare CR or LF and cannot go as BINARYMIME.
     """
     return Planner(extensions, verified=verified).plan(envelope, octets, chunking=chunking)
+
+
+_mail = quick_maker(Mail)
 
 
 @lru_cache(4096)

@@ -8,6 +8,7 @@ Never here: the connection, other transactions, and what a fate follows from an 
 """
 
 from mailpipe.errors import ConnectionLost, RemoteProtocolError
+from mailpipe.frozen import quick_maker
 from mailpipe.smtp.command import Bdat, Command, Data, EndOfData, Mail, Rcpt
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
@@ -18,6 +19,8 @@ from mailpipe.smtp.state import Dialect
 DATA = Data()
 """The one DATA command that is enough for all."""
 _BAD_SEQUENCE = 503
+_answer = quick_maker(RecipientAnswer)
+_result = quick_maker(TransactionResult)
 
 
 class Transaction:
@@ -28,13 +31,14 @@ class Transaction:
         mail_reply: the reply to MAIL, None before it.
         is_ahead: MAIL was sent behind a transaction whose last reply had not come.
         has_begun: MAIL was sent.
+        is_whole: and everything with it that needs no reply.
         leaves_unclear: the peer may hold on to the reverse-path behind the end of data, so that RSET must be said.
     """
 
     __slots__ = (
         "_accepted", "_answers", "_content_asked", "_content_due", "_contradicted", "_ends_answered", "_given_up",
         "_is_over", "_out_of_step", "_outstanding", "_rcpts_answered", "_rcpts_sent", "dialect", "end_mark", "envelope",
-        "has_begun", "is_ahead", "leaves_unclear", "mail_reply", "plan",
+        "has_begun", "is_ahead", "is_whole", "leaves_unclear", "mail_reply", "plan",
     )  # fmt: skip
 
     def __init__(self, envelope: Envelope, plan: TransactionPlan, dialect: Dialect) -> None:
@@ -47,7 +51,7 @@ class Transaction:
     def _begin(self) -> None:
         self.mail_reply: Reply | None = None
         self.end_mark: int | None = None
-        self.is_ahead = self.has_begun = self.leaves_unclear = False
+        self.is_ahead = self.has_begun = self.is_whole = self.leaves_unclear = False
         self._accepted: list[int] = []
         self._rcpts_sent = self._rcpts_answered = 0
         self._content_asked = self._content_due = False
@@ -83,7 +87,7 @@ class Transaction:
         Returns:
             How many commands that is.
         """
-        self.has_begun = True
+        self.has_begun = self.is_whole = True
         self._rcpts_sent = len(self.plan.rcpts)
         self._content_asked = True
         self._outstanding = self._rcpts_sent + 2
@@ -133,6 +137,25 @@ class Transaction:
             self.leaves_unclear = True
             return b".\r\n"
         return self.plan.content
+
+    def goes_on(self, kind: type[Command], reply: Reply) -> bool:
+        """Note a positive reply to MAIL or RCPT where all is as usual: a short way for nearly every reply.
+
+        Returns:
+            Whether it was noted; where not, `take` is to be asked.
+        """
+        if kind is Rcpt:
+            place = self.plan.rcpts[self._rcpts_answered][0]
+            if self._out_of_step or self._answers[place] is not None:
+                return False
+            self._rcpts_answered += 1
+            self._accepted.append(place)
+        elif kind is Mail:
+            self.mail_reply = reply
+        else:
+            return False
+        self._outstanding -= 1
+        return True
 
     def take(self, command: Command, reply: Reply) -> bool:
         """Note the reply to a command.
@@ -229,7 +252,7 @@ class Transaction:
                 self._settle(place, reply, verb)
 
     def _settle(self, place: int, reply: Reply, verb: str) -> None:
-        self._answers[place] = RecipientAnswer(self.envelope.forward_paths[place], reply, verb)
+        self._answers[place] = _answer(self.envelope.forward_paths[place], reply, verb, False)
 
     def closed_by(self, command: Command, reply: Reply) -> None:
         """The peer said 421: whoever has no answer yet is answered by that.
@@ -260,6 +283,8 @@ class Transaction:
             lost: why the connection ended; "" where it did not end.
             octets_out: octets of the connection that have left us for sure or perhaps.
         """
+        if not lost and None not in self._answers:
+            return _result(self.envelope, tuple(self._answers), None, self.mail_reply)
         answers: list[RecipientAnswer] = []
         doubtful = self.end_mark is not None and octets_out >= self.end_mark
         for path, answer in zip(self.envelope.forward_paths, self._answers, strict=True):

@@ -7,7 +7,7 @@ import ast
 import subprocess
 import sys
 
-GROUND = {"status", "units", "defect", "limits", "errors", "durable", "crew"}
+GROUND = {"status", "units", "defect", "limits", "errors", "durable", "crew", "frozen"}
 FORMAT = {"wire", "codec", "fields", "parser", "message", "writer", "auth"}
 
 FLOORS: dict[str, int] = {

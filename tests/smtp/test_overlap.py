@@ -1,5 +1,7 @@
 """Several transactions in flight: what is sent ahead, and what becomes of each recipient when it goes wrong."""
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,8 @@ from mailpipe.smtp.events import ConnectionEnded, TransactionEnded, Wait
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.negotiation import EAGER_SIZE
 from mailpipe.smtp.state import Dialect, State
+from mailpipe.smtp.transaction import Transaction
+from mailpipe.smtp.transparency import is_crlf_only, to_crlf
 
 TEXT = b"Subject: one\r\n\r\ntext\r\n"
 GROUP = b"MAIL FROM:<a@x.test>\r\nRCPT TO:<%b@x.test>\r\nDATA\r\n"
@@ -380,3 +384,59 @@ def test_whatever_happens_each_fate_is_what_the_peer_did(choices, clears, window
             assert took or not answer.is_accepted
             assert not took or answer.is_accepted or answer.in_doubt
     assert all(mail.startswith(f"s{path.split('-')[0]}@") for mail, path in kept)
+
+
+class _Thorough(Transaction):
+    """Takes every reply the long way."""
+
+    __slots__ = ()
+
+    def goes_on(self, kind, reply):
+        return False
+
+
+RIGHT = None
+REPLIES = st.sampled_from([RIGHT] * 12 + [OK, GO, b"250-more\r\n250 ok\r\n", b"450 later\r\n", b"550 no\r\n",
+                                          b"503 order\r\n", b"452 many\r\n", b"421 bye\r\n", b"what\r\n"])  # fmt: skip
+
+
+def answered(protocol, batch):
+    """The octets of a batch; what is right depends on the command that waits for it."""
+    waiting = [command.verb for command, _ in protocol._awaited]
+    right = (GO if verb == "DATA" else OK for verb in waiting)
+    return b"".join(next(right, b"") if one is RIGHT else (next(right, b""), one)[1] for one in batch)
+
+
+@given(
+    st.lists(st.lists(REPLIES, max_size=6), max_size=16),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from(list(Dialect)),
+    st.lists(st.sampled_from(["b", "b c", "b c d"]), min_size=2, max_size=6),
+)
+def test_the_short_way_and_the_long_way_are_one(batches, chunking, pipelining, dialect, names):
+    words = ["PIPELINING"] * pipelining + ["CHUNKING"]
+    told = []
+    for kind, takes in ((Transaction, True), (_Thorough, False)):
+        protocol, waiting, story = session(*words, window=3, dialect=dialect), list(names), []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mailpipe.smtp.client.Transaction", kind)
+            for batch in [[], *batches]:
+                found = deque()
+                if octets := answered(protocol, batch):
+                    protocol.receive_data(octets)
+                if takes:
+                    protocol.take_events(found)
+                else:
+                    found += events(protocol)
+                while waiting and protocol.may_begin:
+                    begin(protocol, waiting.pop(0), chunking=chunking)
+                story += [list(map(str, found)), protocol.octets_to_send(), protocol.state, str(protocol.awaited)]
+        told.append(story)
+    assert told[0] == told[1]
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b".", b"a", b"\x0b", b"\x85"]), max_size=9).map(b"".join))
+def test_line_ends_are_told_alike_in_small_and_large_messages(octets):
+    large = octets + b"x" * (1 << 18)
+    assert is_crlf_only(octets + b"x") == is_crlf_only(large) == (to_crlf(octets + b"x") == octets + b"x")
