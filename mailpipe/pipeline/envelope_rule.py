@@ -118,6 +118,8 @@ class EnvelopeRule(BaseModel):
             chosen = {("", ""): self.fallback_recipient}
         paths = tuple(ForwardPath(address, self.notify) for address in chosen.values())
         needs_utf8 = any(_needs_smtputf8(address) for address in (reverse_path, *chosen.values()))
+        if self.ret is None and not needs_utf8:
+            return Envelope(reverse_path, paths)
         ret = None if self.ret is None else self.ret.upper()
         return Envelope(reverse_path, paths, MailParameters(ret=ret, smtputf8=needs_utf8))
 

@@ -218,9 +218,10 @@ class Handover:
                 failure = failure or target
                 continue
             stands_in = failure is not None or sessions > 0
-            envelope = mail.envelope.with_forward_paths(*(paths[place] for place in pending))
+            if len(pending) < len(paths) or paths != mail.envelope.forward_paths:
+                mail = mail.with_envelope(mail.envelope.with_forward_paths(*(paths[place] for place in pending)))
             try:
-                result, peer, offers = self._one(target, mail.with_envelope(envelope))
+                result, peer, offers = self._one(target, mail)
             except TransientFailure as error:
                 failure = failure or error
                 continue
