@@ -20,7 +20,7 @@ from mailpipe.fields.date import render as render_date
 from mailpipe.message import Field, Message, compose, parse
 from mailpipe.message.entity import Entity
 from mailpipe.queue import Entry, Letter, Notice, Recipient, Told
-from mailpipe.smtp.demand import must_use_tls
+from mailpipe.smtp.demand import asks_for_tls, in_fields
 from mailpipe.smtp.envelope import Envelope, MailParameters
 from mailpipe.smtp.xtext import decode_xtext
 from mailpipe.status import EnhancedStatus
@@ -124,7 +124,7 @@ class Reports:
             "report", parts, params={"report-type": "delivery-status"}, fields=self._header(notice), kind=Message
         )
         # RFC 8689 section 5: what must travel over TLS does so on its way back
-        parameters = MailParameters(smtputf8=is_utf8, requiretls=must_use_tls(entry.sender.parameters))
+        parameters = MailParameters(smtputf8=is_utf8, requiretls=asks_for_tls(entry.sender.parameters))
         return Letter(bytes(message), Envelope("", Envelope.of("", sender).forward_paths, parameters))
 
     def _header(self, notice: Notice) -> list[Field]:
@@ -152,6 +152,12 @@ class Reports:
         if envid := _decoded(entry.sender.parameters.envid):
             rows.insert(0, ("Original-Envelope-Id", envid))
         rows.append(("Arrival-Date", _date(entry.created)))
+        asked = in_fields(entry.sender.parameters)
+        if asked.by_time is not None:  # RFC 2852 section 5
+            rows.append(("Deliver-By-Date", _date(entry.created + asked.by_time)))
+        if asked.hold_for or asked.hold_until:  # RFC 4865 section 5.1.2
+            held = f"until;{asked.hold_until}" if asked.hold_until else f"for;{asked.hold_for}"
+            rows.append(("Future-Release-Request", held))
         return _block(rows, is_utf8)
 
     def _words(self, notice: Notice) -> str:
@@ -237,7 +243,7 @@ def _returned(notice: Notice, head: bytes, is_utf8: bool) -> list[Entity]:
         return []
     asked = entry.sender.parameters
     # RFC 8689 section 5: the header of what must travel over TLS is enough
-    may_be_whole = asked.ret != "HDRS" and not must_use_tls(asked) and entry.size <= FULL_LIMIT
+    may_be_whole = asked.ret != "HDRS" and not asks_for_tls(asked) and entry.size <= FULL_LIMIT
     if notice.told is Told.FAILED and may_be_whole:
         octets = _LINE_END.sub(b"\r\n", _whole(entry))
         if octets and b"\0" not in octets and not _OVERLONG.search(octets):

@@ -30,7 +30,7 @@ from mailpipe.pipeline.outcome import Receipt
 from mailpipe.sinks.smtp_handover import Handover, Target
 from mailpipe.sinks.smtp_options import HopOptions, LmtpOptions, SmtpOptions
 from mailpipe.smtp.command import Ehlo
-from mailpipe.smtp.demand import must_use_tls
+from mailpipe.smtp.demand import asks_for_tls, must_use_tls
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.sasl import Credentials
@@ -152,8 +152,9 @@ class HopSink(Sink[HopOptions]):
     def _deliver(self, mail: Mail) -> Receipt:
         assert self._handover is not None
         targets = self._targets
-        if must_use_tls(mail.envelope.parameters):
-            targets = tuple(map(_with_proof, targets))
+        if asks_for_tls(mail.envelope.parameters):
+            proven = tuple(map(_with_proof, targets))
+            targets = proven if must_use_tls(mail.envelope) else (*proven, *targets)
         handed = self._handover.to(targets, mail, mail.envelope.forward_paths)
         if handed.failure is not None:
             raise handed.failure

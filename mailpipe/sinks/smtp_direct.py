@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from mailpipe.errors import DeliveryError, LocalProtocolError, MailpipeError, TransientFailure
@@ -40,7 +41,7 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, Receipt, RecipientReceipt
 from mailpipe.sinks.smtp_handover import MAX_DIAGNOSTIC, Handed, Handover, Target, TlsWatcher, deferred
 from mailpipe.sinks.smtp_options import SmtpOptions
-from mailpipe.smtp.demand import REQUIRETLS_NEEDED, must_use_tls
+from mailpipe.smtp.demand import REQUIRETLS_NEEDED, asks_for_tls, must_use_tls
 from mailpipe.smtp.envelope import ForwardPath
 from mailpipe.smtp.opening import Opening, TlsMode
 from mailpipe.smtp.path import AddressSpec
@@ -215,12 +216,14 @@ class DirectDelivery:
         found, mail, places = task
         paths = [mail.envelope.forward_paths[place] for place in places]
         try:
-            requires_tls = must_use_tls(mail.envelope.parameters)
+            requires_tls = must_use_tls(mail.envelope)
             if requires_tls and not found.is_safe:
                 why = f"neither DNSSEC nor an MTA-STS policy vouches for the servers of {found.destination.domain!r}"
                 words = f"the mail must travel over TLS (RFC 8689), and {why}"
                 return Handed(tuple(RecipientReceipt(path, Fate.FAILED, REQUIRETLS_NEEDED, words) for path in paths))
             targets = self._targets(found, requires_tls=requires_tls)
+            if found.is_safe and not requires_tls and asks_for_tls(mail.envelope.parameters):
+                targets = chain(self._targets(found, requires_tls=True), targets)  # a report, which goes in any case
             return self._handover.to(targets, mail, paths, most_sessions=MAX_SESSIONS)
         except MailpipeError as error:  # before anything was sent; the other destinations have receipts of their own
             failure = TransientFailure(str(error), replace(error.status, status_class=4))
@@ -320,7 +323,7 @@ def _is_relaxed(mail: Mail) -> bool:
     """
     fields = mail.message.header.all("TLS-Required")
     says_no = bool(fields) and all(field.text.strip().lower() == "no" for field in fields)
-    return says_no and not must_use_tls(mail.envelope.parameters)
+    return says_no and not asks_for_tls(mail.envelope.parameters)
 
 
 def _domain(address: str) -> str:

@@ -27,7 +27,7 @@ from mailpipe.pipeline.mail import Mail
 from mailpipe.pipeline.outcome import Fate, RecipientReceipt
 from mailpipe.smtp.attribute import client_attributes, in_commands
 from mailpipe.smtp.command import Xforward
-from mailpipe.smtp.demand import REQUIRETLS_NEEDED, in_fields
+from mailpipe.smtp.demand import ENCRYPTION_NEEDED, REQUIRETLS_NEEDED, in_fields
 from mailpipe.smtp.envelope import Client, Envelope, ForwardPath
 from mailpipe.smtp.events import RecipientAnswer, TransactionResult
 from mailpipe.smtp.extension import Extensions
@@ -41,6 +41,7 @@ MAX_DIAGNOSTIC = 1000
 """LIMIT: characters of one recipient's diagnostic."""
 _TRIES = 5
 """LIMIT: connections that a server may refuse to one mail while it keeps others."""
+_NO_TLS = (REQUIRETLS_NEEDED, ENCRYPTION_NEEDED)
 
 
 class _EnoughConnections(Exception):
@@ -348,7 +349,7 @@ def _policy(extensions: Extensions, mail: Mail) -> WritePolicy:
 
 def _lacks_tls(entry: RecipientReceipt) -> bool:
     """Whether a server was passed over because it does not do what REQUIRETLS asks (RFC 8689 section 4.2)."""
-    return entry.fate is Fate.FAILED and entry.status == REQUIRETLS_NEEDED and entry.diagnostic.startswith(NOT_SENT)
+    return entry.fate is Fate.FAILED and entry.status in _NO_TLS and entry.diagnostic.startswith(NOT_SENT)
 
 
 def _of_error(path: ForwardPath, error: ComposeError, fate: Fate) -> RecipientReceipt:
@@ -378,7 +379,7 @@ def _entry(
     status = reply.enhanced_status
     if answer.is_accepted:
         fate = Fate.DELIVERED
-    elif answer.is_permanent and (answer.command or not stands_in or status == REQUIRETLS_NEEDED):
+    elif answer.is_permanent and (answer.command or not stands_in or status in _NO_TLS):
         fate = Fate.FAILED
     else:
         fate = Fate.DEFERRED

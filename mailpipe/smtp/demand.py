@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from mailpipe.errors import LocalProtocolError
-from mailpipe.smtp.envelope import LONGEST, MailParameters, Parameters
+from mailpipe.smtp.envelope import LONGEST, Envelope, MailParameters, Parameters
 from mailpipe.smtp.extension import Extensions, parse_moment
 from mailpipe.smtp.reply import Reply
 from mailpipe.status import EnhancedStatus
@@ -27,6 +27,8 @@ _BAD_ARGUMENT = EnhancedStatus(5, 5, 4)  # RFC 4865 section 5: more than the max
 _TOO_LATE = EnhancedStatus(5, 4, 7)
 REQUIRETLS_NEEDED = EnhancedStatus(5, 7, 30)
 """The next hop does not do what a mail that must travel over TLS asks for (RFC 8689 section 4.2)."""
+ENCRYPTION_NEEDED = EnhancedStatus(5, 7, 10)
+"""Nor did the connection come to TLS with a peer that has proven who it is (the same section)."""
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _BY = re.compile(r"([+-]?[0-9]{1,9});([RrNn])([Tt]?)")
 
@@ -64,6 +66,10 @@ def demand_refusal(given: MailParameters, extensions: Extensions) -> Reply | Non
         if moment is not None and release.latest is not None and moment > release.latest:
             words = f"the mail is to be held until {moment}, the next hop holds one until {release.latest} at most"
             return _refusal(_BAD_ARGUMENT, words)
+    if given.hold_for and given.by_time is not None and given.hold_for > max(given.by_time, 0) + 1:
+        # RFC 4865 section 5.2.1; the second is what rounding can take
+        words = f"the mail is to be held for {given.hold_for} s and to be delivered within {given.by_time} s"
+        return _refusal(_BAD_ARGUMENT, words)
     must_return = (given.by_time is not None and given.by_mode == "R") or ";R" in (raw.get("BY") or "").upper()
     if must_return:
         shortest, left = extensions.deliver_by, given.by_time
@@ -76,9 +82,27 @@ def demand_refusal(given: MailParameters, extensions: Extensions) -> Reply | Non
     return None
 
 
-def must_use_tls(given: MailParameters) -> bool:
-    """Whether every hop must use TLS, to a peer that has proven who it is and does the same (RFC 8689)."""
+def asks_for_tls(given: MailParameters) -> bool:
+    """Whether every hop is to use TLS, to a peer that has proven who it is and does the same (RFC 8689)."""
     return given.requiretls or any(keyword.upper() == "REQUIRETLS" for keyword, _ in given.parameters)
+
+
+def must_use_tls(envelope: Envelope) -> bool:
+    """Whether a mail does not go without that; a report goes all the same, or it would be lost (RFC 8689 section 5)."""
+    return envelope.reverse_path != "" and asks_for_tls(envelope.parameters)
+
+
+def late_notice(path_notify: tuple[str, ...], given: MailParameters, extensions: Extensions) -> tuple[str, ...]:
+    """What a recipient's NOTIFY is to say, so that lateness is told behind a peer that knows no time either.
+
+    RFC 2852 section 4.1.4.2: where a mail with a time in mode N leaves those who know of it, reports of DSN stand in.
+    """
+    if extensions.deliver_by is not None or "NEVER" in path_notify or "DELAY" in path_notify:
+        return path_notify
+    asked = in_fields(given)
+    if asked.by_time is None or asked.by_time <= 0 or asked.by_mode != "N":
+        return path_notify
+    return (*(path_notify or ("FAILURE",)), "DELAY")
 
 
 def after_waiting(given: MailParameters, waited: float, now: datetime) -> MailParameters | None:

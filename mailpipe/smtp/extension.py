@@ -183,7 +183,7 @@ class Extensions:
 
     @property
     def rcpt_domain_max(self) -> int | None:
-        """Domains among the recipients of one transaction, None without limit (RFC 9422 section 4.3)."""
+        """Domains among the recipients of one session, None without limit (RFC 9422 section 4.3)."""
         return self.limits.get("RCPTDOMAINMAX")
 
     @property

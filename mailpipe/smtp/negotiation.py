@@ -15,8 +15,16 @@ from functools import lru_cache
 from mailpipe.errors import LocalProtocolError
 from mailpipe.frozen import quick_maker
 from mailpipe.smtp.command import Mail, Rcpt
-from mailpipe.smtp.demand import REQUIRETLS_NEEDED, demand_parameters, demand_refusal, must_use_tls
-from mailpipe.smtp.envelope import NO_MAIL_PARAMETERS, Envelope, ForwardPath, Parameters
+from mailpipe.smtp.demand import (
+    ENCRYPTION_NEEDED,
+    REQUIRETLS_NEEDED,
+    asks_for_tls,
+    demand_parameters,
+    demand_refusal,
+    late_notice,
+    must_use_tls,
+)
+from mailpipe.smtp.envelope import NO_MAIL_PARAMETERS, Envelope, ForwardPath, MailParameters, Parameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.path import AddressSpec, path_octets
 from mailpipe.smtp.reply import Reply
@@ -88,12 +96,16 @@ class Planner:
         smtputf8 = self._utf8 and _needs_smtputf8(envelope, octets)
         body = "BINARYMIME" if binary else None if octets.isascii() else "8BITMIME"
         given = envelope.parameters
-        is_usual = body is None and not smtputf8 and (given is NO_MAIL_PARAMETERS or given == NO_MAIL_PARAMETERS)
+        asks_nothing = given is NO_MAIL_PARAMETERS or given == NO_MAIL_PARAMETERS
+        is_usual = body is None and not smtputf8 and asks_nothing
         if is_usual and not 0 < self._limit < len(octets):
             mail, mail_octets, whole = self._usual_mail(envelope.reverse_path, len(octets))
         else:
             extensions = self.extensions
-            mail = Mail(envelope.reverse_path, _mail_parameters(envelope, extensions, len(octets), body, smtputf8))
+            parameters = _mail_parameters(envelope, extensions, len(octets), body, smtputf8)
+            if not self.verified and asks_for_tls(given):  # RFC 8689 section 2: never where it is not kept
+                parameters = tuple(pair for pair in parameters if pair[0].upper() != "REQUIRETLS")
+            mail = Mail(envelope.reverse_path, parameters)
             mail_octets, whole = _whole_refusal(envelope, mail, octets, extensions, body, self.verified)
         if whole is not None or not envelope.forward_paths:
             refused = {} if whole is None else dict.fromkeys(range(len(envelope.forward_paths)), whole)
@@ -103,8 +115,8 @@ class Planner:
         refusals = {}
         for place, path in enumerate(envelope.forward_paths):
             try:
-                if path.notify or path.orcpt or path.parameters:
-                    rcpt = Rcpt(path.address, _rcpt_parameters(path, self.extensions), smtputf8)
+                if path.notify or path.orcpt or path.parameters or not asks_nothing:
+                    rcpt = Rcpt(path.address, _rcpt_parameters(path, given, self.extensions), smtputf8)
                     line = rcpt.octets
                 else:
                     rcpt, line = _usual_rcpt(path.address, smtputf8)
@@ -215,13 +227,11 @@ def _mail_parameters(
     return (*chosen, *_allowed(given.parameters, extensions))
 
 
-def _rcpt_parameters(path: ForwardPath, extensions: Extensions) -> Parameters:
-    if not (path.notify or path.orcpt or path.parameters):
-        return ()
+def _rcpt_parameters(path: ForwardPath, given: MailParameters, extensions: Extensions) -> Parameters:
     chosen: list[tuple[str, str | None]] = []
     if extensions.dsn:
-        if path.notify:
-            chosen.append(("NOTIFY", ",".join(path.notify)))
+        if notify := late_notice(path.notify, given, extensions):
+            chosen.append(("NOTIFY", ",".join(notify)))
         if path.orcpt:
             chosen.append(("ORCPT", path.orcpt))
     return (*chosen, *_allowed(path.parameters, extensions))
@@ -248,10 +258,10 @@ def _whole_refusal(
     if body is not None and not extensions.eightbitmime:
         words = "the message holds 8-bit octets, and the next hop does not offer 8BITMIME; re-encode it to 7bit"
         return line, _local(EnhancedStatus(5, 6, 3), words)
-    if must_use_tls(envelope.parameters) and not (verified and extensions.requiretls):
+    if must_use_tls(envelope) and not (verified and extensions.requiretls):
         lacks = "does not offer REQUIRETLS" if verified else "was not proven to be the right one, over TLS"
         words = f"the mail must travel over TLS on every hop (RFC 8689), and the next hop {lacks}"
-        return line, _local(REQUIRETLS_NEEDED, words)
+        return line, _local(REQUIRETLS_NEEDED if verified else ENCRYPTION_NEEDED, words)
     return line, demand_refusal(envelope.parameters, extensions)
 
 

@@ -213,3 +213,18 @@ def test_a_report_on_a_mail_that_must_travel_over_tls_does_so_too_and_returns_th
         assert letter.envelope.parameters.requiretls and b"The body." not in letter.octets
         assert b"text/rfc822-headers" in letter.octets
     assert not REPORTS(notice()).envelope.parameters.requiretls
+
+
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"by_time": 3600, "by_mode": "N"}, "Deliver-By-Date: Tue, 14 Nov 2023 21:13:20 +0000"),
+        ({"parameters": (("BY", "7200;R"),)}, "Deliver-By-Date: Tue, 14 Nov 2023 22:13:20 +0000"),
+        ({"hold_for": 60}, "Future-Release-Request: for;60"),
+        ({"hold_until": "2026-12-24T18:00:00Z"}, "Future-Release-Request: until;2026-12-24T18:00:00Z"),
+    ],
+)
+def test_a_report_names_the_time_that_was_asked_for(notice, asked, line):
+    message, _, _ = read(REPORTS(notice(**asked)))
+    fields = message.parts[1].raw_body.split(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert line in fields and any(field.startswith("Arrival-Date: ") for field in fields)

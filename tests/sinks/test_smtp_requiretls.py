@@ -133,8 +133,8 @@ def context(authority):
     [
         (OFFERS, {"tls": "opportunistic"}, (DELIVERED, "2.0.0")),  # this one mail has the certificate checked
         (OFFERS, {"tls": "required"}, (DELIVERED, "2.0.0")),
-        (OFFERS, {"tls": "required", "tls_verify": False}, (FAILED, "5.7.30")),
-        (OFFERS, {"tls": "never"}, (FAILED, "5.7.30")),
+        (OFFERS, {"tls": "required", "tls_verify": False}, (FAILED, "5.7.10")),
+        (OFFERS, {"tls": "never"}, (FAILED, "5.7.10")),
         ((), {"tls": "required"}, (FAILED, "5.7.30")),
     ],
 )
@@ -198,3 +198,38 @@ def test_a_policy_that_was_known_before_a_restart_is_kept_where_it_cannot_be_fet
 
     assert direct.deliver(place.sink(fetch=unreachable, **options), "a@one.test") == [DEFERRED] and not peer.taken
     assert direct.deliver(place.sink(fetch=unreachable), "a@one.test") == [DELIVERED]  # a sender without memory
+
+
+# -- reports --------------------------------------------------------------------------------------------------------
+
+
+def report(*addresses):
+    mail = guarded(*addresses)
+    return mail.with_envelope(mail.envelope.with_reverse_path(""))
+
+
+@pytest.mark.parametrize(("offers", "is_said"), [(OFFERS, True), ((), False)])
+def test_a_report_travels_over_tls_where_it_can(place, authority, ca_file, offers, is_said):
+    peer = place.peer(tls=direct.certified(authority, "mx.one.test")[0], extensions=offers)
+    place.domain("one.test", (10, "mx.one.test", "127.0.0.1"), signed=True)
+    assert fates(place.sink(tls_ca_file=ca_file, dns_validates=True), report("a@one.test")) == [(DELIVERED, "2.0.0")]
+    assert peer.taken[0].encrypted and (("REQUIRETLS", None) in peer.taken[0].parameters) is is_said
+
+
+def test_a_report_is_not_lost_where_it_cannot(place, authority, ca_file):
+    plain = place.peer(extensions=OFFERS)
+    other = place.peer(tls=direct.certified(authority, "other.test")[0], extensions=OFFERS)
+    for number, name in enumerate(("one", "two"), 1):
+        place.domain(f"{name}.test", (10, f"mx.{name}.test", f"127.0.0.{number}"), signed=True)
+    sink = place.sink(tls_ca_file=ca_file, dns_validates=True)
+    assert fates(sink, report("a@one.test", "b@two.test")) == [(DELIVERED, "2.0.0")] * 2
+    assert not plain.taken[0].parameters and not other.taken[0].parameters and other.taken[0].encrypted
+
+
+def test_a_smarthost_takes_a_report_with_or_without_proof(context, ca_file):
+    with ScriptedPeer(tls=context, extensions=OFFERS) as peer:
+        for asked, is_said in (({"tls_ca_file": ca_file}, True), ({"tls": "opportunistic"}, False)):
+            sink = SmtpSink(SmtpSink.Options(host=peer.host, port=peer.port, **asked))
+            assert fates(sink, report("a@one.test")) == [(DELIVERED, "2.0.0")]
+            assert (("REQUIRETLS", None) in peer.taken[-1].parameters) is is_said
+            sink.close()

@@ -8,7 +8,7 @@ import pytest
 
 from mailpipe.errors import LocalProtocolError
 from mailpipe.smtp.demand import after_waiting, demand_parameters, demand_refusal
-from mailpipe.smtp.envelope import Envelope, MailParameters
+from mailpipe.smtp.envelope import Envelope, ForwardPath, MailParameters
 from mailpipe.smtp.extension import Extensions
 from mailpipe.smtp.negotiation import plan_transaction
 
@@ -44,10 +44,47 @@ def test_tls_everywhere_is_not_forgotten_where_it_is_asked_for_in_words():
     asked = MailParameters(parameters=(("requiretls", None),))
     envelope = Envelope("a@x.test", Envelope.of("", "b@x.test").forward_paths, asked)
     offers = Extensions("mx.test", {"REQUIRETLS": ()})
-    for extensions, verified, words in [(ALL, True, "does not offer"), (offers, False, "not proven")]:
+    for extensions, verified, status, words in [
+        (ALL, True, "5.7.30", "does not offer"), (offers, False, "5.7.10", "not proven"),
+    ]:  # fmt: skip
         plan = plan_transaction(envelope, b"Subject: x\r\n\r\n", extensions, verified=verified)
-        assert str(plan.refusals[0].status) == "5.7.30" and words in plan.refusals[0].text and not plan.rcpts
+        assert str(plan.refusals[0].status) == status and words in plan.refusals[0].text and not plan.rcpts
     assert plan_transaction(envelope, b"Subject: x\r\n\r\n", offers, verified=True).rcpts
+
+
+@pytest.mark.parametrize("asked", [MailParameters(requiretls=True), MailParameters(parameters=(("REQUIRETLS", None),))])
+def test_a_report_is_not_lost_for_the_lack_of_tls(asked):
+    envelope = Envelope("", Envelope.of("", "b@x.test").forward_paths, asked)
+    offers = Extensions("mx.test", {"REQUIRETLS": ()})
+    for extensions, verified, is_said in [(ALL, True, False), (offers, False, False), (offers, True, True)]:
+        plan = plan_transaction(envelope, b"Subject: x\r\n\r\n", extensions, verified=verified)
+        assert plan.rcpts and not plan.refusals and (b"REQUIRETLS" in plan.octets) is is_said
+
+
+@pytest.mark.parametrize(
+    ("notify", "time", "said"),
+    [
+        ((), {}, b""),
+        ((), {"by_time": 60, "by_mode": "N"}, b" NOTIFY=FAILURE,DELAY"),
+        (("SUCCESS",), {"by_time": 60, "by_mode": "N"}, b" NOTIFY=SUCCESS,DELAY"),
+        (("FAILURE", "DELAY"), {"by_time": 60, "by_mode": "N"}, b" NOTIFY=FAILURE,DELAY"),
+        (("NEVER",), {"by_time": 60, "by_mode": "N"}, b" NOTIFY=NEVER"),
+        ((), {"by_time": -1, "by_mode": "N"}, b""),
+        ((), {"parameters": (("BY", "60;N"),)}, b" NOTIFY=FAILURE,DELAY"),
+    ],
+)
+def test_behind_a_peer_that_knows_no_time_a_delay_is_to_be_told(notify, time, said):
+    envelope = Envelope("a@x.test", (ForwardPath("b@x.test", notify),), MailParameters(**time))
+    plan = plan_transaction(envelope, b"Subject: x\r\n\r\n", Extensions("mx.test", {"DSN": ()}))
+    assert plan.octets.endswith(b"RCPT TO:<b@x.test>%b\r\n" % said)
+    without = b" NOTIFY=%b" % ",".join(notify).encode() if notify else b""
+    known = Extensions("mx.test", {"DSN": (), "DELIVERBY": ()})
+    assert plan_transaction(envelope, b"Subject: x\r\n\r\n", known).octets.endswith(b"<b@x.test>%b\r\n" % without)
+
+
+def test_no_mail_is_to_be_held_for_longer_than_it_may_take():
+    assert refusal(hold_for=600, by_time=300, by_mode="N") == "501 5.5.4"
+    assert refusal(hold_for=600, by_time=601, by_mode="N") is None
 
 
 @pytest.mark.parametrize("auth", ["", "zoë@example.org"])
