@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 from mailpipe.defect import Defect
-from mailpipe.fields.value import FieldValue, one_line, quick_maker
+from mailpipe.fields.value import FieldValue, Remembered, one_line, quick_maker, twin_of
 from mailpipe.wire.lexer import comment_end
 
 # The class below has a field named datetime, which hides the type from its methods.
@@ -36,18 +36,13 @@ _ZONE_HOURS = {
 }  # fmt: skip
 
 _W = r"[ \t\r\n]++"
-ORDINARY = (
-    rf"[ \t\r\n]*+(?:[A-Z][a-z][a-z],{_W})?(\d\d?){_W}([A-Z][a-z][a-z]){_W}([12]\d\d\d){_W}(\d\d:\d\d:\d\d){_W}"
-    r"([+-]\d{4}|GMT|UTC|[ECMP][SD]T)(?>(?:[ \t\r\n]++\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z"
+_DAY = re.compile(
+    rf"[ \t\r\n]*+(?:[A-Z][a-z][a-z],{_W})?([0-9]{{1,2}}){_W}([A-Z][a-z][a-z]){_W}([12][0-9]{{3}}){_W}"
 )
-"""The pattern of nearly every date, to the end of a body: day, month, year, clock and zone are its groups."""
-_ORDINARY = re.compile(ORDINARY)
-_ORDINARY_DAY = re.compile(r"(?:[A-Z][a-z][a-z], {1,2}+)?(\d\d?) ([A-Z][a-z][a-z]) ([12]\d\d\d)", re.ASCII)
+_ZONE = re.compile(rf"{_W}([+-][0-9]{{4}}|GMT|UTC|[ECMP][SD]T)(?>(?:{_W}\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z")
 # as ctime(3) writes it, and many a program behind it
 _CTIME = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+(\d\d?) (\d\d:\d\d:\d\d) ([12]\d\d\d)", re.ASCII)
 _WITHOUT_ZONE = (Defect("invalid-date", 0, "zone missing"),)
-_DAYS_SEEN: dict[str, str] = {}  # as written → as ISO 8601 has it
-_ZONES: dict[str, tuple[str, tuple[Defect, ...]]] = {}  # as written → as ISO 8601 has it, what is wrong with it
 _PIECE = re.compile(
     r"(?P<iso>\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"
     r"|(?P<dashed>\d{1,2}[-/]\d{1,2}[-/]\d{4}|\d{1,2}\.\d{1,2}\.\d{4})(?!\d)"
@@ -98,7 +93,30 @@ class DateTime(FieldValue):
 
 
 _make = quick_maker(DateTime)
+_Twin, _new = twin_of(DateTime), object.__new__
 _from_iso = datetime.fromisoformat
+
+
+def _read_day(text: str) -> str:
+    """What stands before the clock, as ISO 8601 has it; raises KeyError where it is not written as most are."""
+    found = _DAY.fullmatch(text)
+    if found is None:
+        raise KeyError(text)
+    day, month, year = found.groups()
+    return f"{year}-{_ORDINARY_MONTHS[month]}-{int(day):02}T"
+
+
+def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
+    """What stands behind the clock: the zone as ISO 8601 has it and as written, what is wrong with it; or KeyError."""
+    found = _ZONE.match(text)
+    offset = None if found is None else _offset(found[1])
+    if found is None or offset is None:
+        raise KeyError(text)
+    return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", found[1], _zone_defects(found[1])
+
+
+# many mails were written, and many hops made, on the same day
+_days, _zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
 
 
 def parse(body: bytes) -> DateTime:
@@ -117,81 +135,47 @@ def of_text(text: str, body: bytes | None = None) -> DateTime:
         text: the body.
         body: its octets, where there are others.
     """
-    found = common(text)
-    if found is None:
-        return _parse_more(text, text.encode("latin-1") if body is None else body)
-    return _make(found[0], found[1], _ZONES[found[1]][1])
+    try:
+        clock = text.find(":") - 2
+        iso, zone, defects = _zones[text[clock + 8 :]]
+        moment = _from_iso(_days[text[:clock]] + text[clock : clock + 8] + iso)
+        if text[clock + 5] != ":":
+            return _parse_more(text, body)
+    except (KeyError, ValueError):
+        return _parse_more(text, body)
+    made = _new(_Twin)
+    made.datetime, made.zone, made.defects = moment, zone, defects
+    made.__class__ = DateTime
+    return made  # type: ignore[no-any-return]
 
 
-def _parse_more(text: str, body: bytes) -> DateTime:
-    parts = _ORDINARY.match(text)
+def _parse_more(text: str, body: bytes | None) -> DateTime:
+    parts = _CTIME.fullmatch(text)
     if parts is not None:
-        day, month, year, clock, zone = parts.groups()
-        moment = ordinary_moment(day, month, year, clock, zone)
-        if moment is not None:
-            return _make(moment, zone, _zone_defects(zone))
-    elif (parts := _CTIME.fullmatch(text)) is not None:
         month, day, clock, year = parts.groups()
-        moment = ordinary_moment(day, month, year, clock, "+0000")
-        if moment is not None:
-            return _make(moment, "", _WITHOUT_ZONE)
-    return _parse_any(body)
+        try:
+            return _make(_from_iso(f"{_days[f'{day} {month} {year} ']}{clock}+0000"), "", _WITHOUT_ZONE)
+        except (KeyError, ValueError):
+            pass
+    return _parse_any(text.encode("latin-1") if body is None else body)
 
 
-def common(text: str) -> tuple[datetime, str] | None:
-    """The moment and zone of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)"; None for what is written in another way.
+def ordinary_moment(text: str) -> datetime | None:
+    """The moment of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)", as nearly every date is written; None for another way.
 
-    The day comes from a table: many mails were written, and many hops made, on the same day.
+    The day and the zone come from tables, and what is in them has been looked at.
     """
-    if text[-1:] == ")" and (start := text.find(" (")) > 0 and text.find("(", start + 2) < 0:
-        text = text[:start]
-    at = text.rfind(" ")
-    day, clock, zone = text[: at - 9], text[at - 8 : at], text[at + 1 :]
-    if at < 10 or text[at - 9] != " " or clock[2] != ":" or clock[5] != ":":
-        return None
+    clock = text.find(":") - 2
     try:
-        return _from_iso((_DAYS_SEEN.get(day) or _see_day(day)) + clock + _ZONES[zone][0]), zone
-    except (KeyError, ValueError):
-        return None
-
-
-def _see_day(text: str) -> str:
-    """The beginning of a date as ISO 8601 has it; raises ValueError where it is not written as most are."""
-    found = _ORDINARY_DAY.fullmatch(text)
-    if found is None:
-        raise ValueError(text)
-    day, month, year = found.groups()
-    iso = f"{year}-{_ORDINARY_MONTHS[month]}-{int(day):02}T"
-    if len(_DAYS_SEEN) < 20_000:  # a sender's inventions must not fill the memory
-        _DAYS_SEEN[text] = iso
-    return iso
-
-
-def ordinary_moment(day: str, month: str, year: str, clock: str, zone: str) -> datetime | None:
-    """What the groups of `ORDINARY` name; None where that takes more thought: a leap second, the 31st of June."""
-    try:
-        offset = _ZONES[zone][0] if zone in _ZONES else _remember_zone(zone)
-        return datetime.fromisoformat(
-            f"{year}-{_ORDINARY_MONTHS[month]}-{day if len(day) == 2 else '0' + day}T{clock}{offset}"
-        )
-    except (KeyError, ValueError):
+        iso = _days[text[:clock]] + text[clock : clock + 8] + _zones[text[clock + 8 :]][0]
+        return _from_iso(iso) if text[clock + 5] == ":" else None
+    except (KeyError, ValueError):  # an unknown zone, a leap second, the 31st of June
         return None
 
 
 def read_moment(text: str) -> datetime | None:
     """The moment that a piece of another field names, None where it names none."""
     return parse(text.encode("utf-8", "replace")).datetime
-
-
-def _remember_zone(zone: str) -> str:
-    """A zone as ISO 8601 has it; raises ValueError where nobody knows."""
-    offset = _offset(zone)
-    if offset is None:
-        raise ValueError(zone)
-    iso = f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}"
-    if len(_ZONES) < 4000:  # as many as there are four digits and a sign
-        _ZONES[zone] = (iso, _zone_defects(zone))
-    return iso
 
 
 def _zone_defects(zone: str) -> tuple[Defect, ...]:

@@ -12,11 +12,11 @@ Never here: judgement of a route.
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.fields import address, date
-from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
+from mailpipe.fields.date import ordinary_moment
+from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, quick_maker, read_text, twin_of
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
 _SIGN = r"[^ ;()<>\"]"
@@ -34,10 +34,10 @@ _HEAD = re.compile(
     rf"(?:with ++({_SIGN}++(?>(?: ++(?!(?:id|for|via|as)\b){_SIGN}++)*)){_COMMENTS})?"
     rf"(?:for ++<?{_HOST}>?{_COMMENTS})?"
 )
-_TAIL = re.compile(
-    rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;(?:{date.ORDINARY})?"
-)
-_PLAIN_TAIL = re.compile(rf" id ++<?({_SIGN}++)>? *+(?:for ++<?({_SIGN}++)>? *+)?\Z")
+# what may stand between the identifier and the semicolon
+_REST = re.compile(rf"({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?\Z")
+_TAIL = re.compile(rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;")
+_ID = re.compile(rf"<?({_SIGN}++)>?\Z")
 _EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
@@ -118,6 +118,7 @@ class ReturnPath(FieldValue):
 
 
 _make = quick_maker(Received)
+_Twin, _new = twin_of(Received), object.__new__
 _make_path = quick_maker(ReturnPath)
 _ORDINARY_PATH = re.compile(rb"[ \t]*+<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]*[A-Za-z0-9])?>[ \t\r\n]*+\Z")
 
@@ -161,44 +162,56 @@ def received_of_text(text: str, body: bytes | None = None) -> Received:
         text: the body.
         body: its octets, where there are others.
     """
-    whole = text
-    if "\t" in text:
-        text = text.replace("\t", " ")
+    # Nearly all hops are cut by blanks and semicolons, and what stands between is looked up: all but the identifier and
+    # the clock comes again and again.
+    before, _, dated = text.replace("\t", " ").rpartition(";")
+    head, has_id, tail = before.partition(" id ")
+    known, moment = _heads[head], ordinary_moment(dated)
+    if known is None or moment is None:
+        return _parse_rare(text, body)
+    made = _new(_Twin)
+    made.from_, made.from_comment, made.by, made.by_comment, made.via, made.with_, for_, comments = known
+    if has_id:
+        id_, _, rest = tail.lstrip(" ").partition(" ")
+        known_rest = _rests[rest]
+        if not id_.isalnum():
+            found = _ID.match(id_)
+            id_ = "" if found is None else found[1]
+        if known_rest is None or not id_:
+            return _parse_rare(text, body)
+        own_for, more = known_rest
+        made.id, made.for_, made.comments = id_, own_for or for_, comments + more
+    else:
+        made.id, made.for_, made.comments = None, for_, comments
+    made.date, made.defects = moment, ()
+    made.__class__ = Received
+    return made  # type: ignore[no-any-return]
+
+
+def _parse_rare(text: str, body: bytes | None) -> Received:
+    """A hop with its clauses in the usual order, whatever its date; else any."""
+    if body is None:
+        body = text.encode("ascii")
+    text = text.replace("\t", " ")
     semicolon = text.rfind(";")
     cut = text.find(" id ", 0, semicolon)
     if 0 <= cut < 40 and not text[:cut].strip(" "):  # the first word, as it is where no blank stands before it
-        return _parse_any(whole.encode("ascii") if body is None else body)
-    # the plainest of all: "… id X for <Y>; Fri, 21 Nov 1997 09:55:06 -0600 (CST)"
-    found = _PLAIN_TAIL.match(text, cut, semicolon) if cut >= 0 else None
-    if found is not None and (dated := date.common(text[semicolon + 1 :].strip(" "))):
-        head = _head_of(text[:cut])
-        if head is not None:
-            from_, from_comment, by, by_comment, via, with_, for_, comments = head
-            id_, own_for = found.groups()
-            return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, dated[0], ())
-    return _parse_usual(whole.encode("ascii") if body is None else body, text, cut if cut >= 0 else semicolon)
-
-
-def _parse_usual(body: bytes, text: str, cut: int) -> Received:
-    """A hop in the usual order of clauses, cut before its identifier."""
+        return _parse_any(body)
+    if cut < 0:
+        cut = semicolon
     tail = _TAIL.match(text, cut)
-    head = None
-    if tail is not None:
-        head = _head_of(text[:cut])
+    head = None if tail is None else _read_head(text[:cut])
     if head is None or tail is None:
         return _parse_any(body)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
-    id_, more, own_for, rest, day, month, year, clock, zone = tail.groups()
-    moment = None if zone is None else date.ordinary_moment(day, month, year, clock, zone)
+    id_, more, own_for, rest = tail.groups()
+    moment = date.read_moment(text[tail.end() :])
+    defects: tuple[Defect, ...] = ()
     if moment is None:
-        stop = text.index(";", tail.end(4) if rest is not None else tail.end(2) if id_ is not None else cut) + 1
-        moment = date.read_moment(text[stop:])
-        if moment is None:
-            defects = (Defect("invalid-received", stop, "it has no date"),)
-            return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, None, defects)
-    if more or rest:
+        defects = (Defect("invalid-received", tail.end(), "it has no date"),)
+    elif more or rest:
         comments += _comments(f"{more} {rest}")
-    return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, moment, ())
+    return _make(from_, from_comment, by, by_comment, via, with_, id_, own_for or for_, comments, moment, defects)
 
 
 def _comments(text: str) -> tuple[str, ...]:
@@ -210,7 +223,6 @@ def _unfolded(comments: list[str]) -> tuple[str, ...]:
 
 
 _Head = tuple[str | None, str | None, str | None, str | None, str | None, str | None, str | None, tuple[str, ...]]
-_REPEATED = 300  # LIMIT: octets of a head that is remembered
 
 
 def _read_head(text: str) -> _Head | None:
@@ -226,18 +238,29 @@ def _read_head(text: str) -> _Head | None:
             if known is not None:
                 every.remove(known)
         comments = _unfolded(every)
-    return _plain(from_), literal or _plain(from_comment), by, _plain(by_comment), via, _plain(with_), for_, comments
+    if "  " in text:
+        from_, from_comment, by_comment, with_ = map(_plain, (from_, from_comment, by_comment, with_))
+    return from_, literal or from_comment, by, by_comment, via, with_, for_, comments
 
 
 def _plain(text: str | None) -> str | None:
     return " ".join(text.split()) if text is not None and "  " in text else text
 
 
-_remembered_head = lru_cache(4096)(_read_head)
-
-
 def _head_of(text: str) -> _Head | None:
-    return _remembered_head(text) if len(text) < _REPEATED else _read_head(text)
+    return _read_head(text) if text.strip(" ") else None
+
+
+def _read_rest(text: str) -> tuple[str | None, tuple[str, ...]] | None:
+    """For and the comments that stand behind the identifier; None where it takes more thought."""
+    found = _REST.match(text)
+    if found is None:
+        return None
+    comments, for_, more = found.groups()
+    return for_, _comments(f"{comments} {more}") if comments or more else ()
+
+
+_heads, _rests = Remembered(_head_of, 300), Remembered(_read_rest, 120)
 
 
 def _parse_any(body: bytes) -> Received:

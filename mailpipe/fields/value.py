@@ -9,11 +9,16 @@ Values are frozen and slotted; two are equal when they mean the same, whatever t
 Never here: knowledge of any one field. A kind of value has a file of its own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mailpipe.codec import charset
 from mailpipe.defect import Defect
 from mailpipe.frozen import quick_maker as quick_maker
+from mailpipe.frozen import twin_of as twin_of
+
+Value = TypeVar("Value")
 
 
 class FieldValue:
@@ -50,6 +55,35 @@ class Unparsed(FieldValue):
     def render(self) -> bytes:
         """The octets as they were given, without white space at their ends."""
         return self.body.strip(b" \t\r\n")
+
+
+class Remembered(dict[str, Value]):
+    """What was read of short texts that come again and again, such as a day, a zone, the name of a host.
+
+    It is looked into by subscript, and reads what it does not know. When it is full it forgets everything, so that a
+    sender's inventions fill no memory.
+    """
+
+    __slots__ = ("_longest", "_most", "_read")
+
+    def __init__(self, read: Callable[[str], Value], longest: int, most: int = 4096) -> None:
+        """Nothing remembered so far.
+
+        Args:
+            read: what gives the value of a text; what it raises comes through and is not remembered.
+            longest: LIMIT: characters of a text that is remembered.
+            most: LIMIT: texts that are remembered.
+        """
+        super().__init__()
+        self._read, self._longest, self._most = read, longest, most
+
+    def __missing__(self, text: str) -> Value:
+        value = self._read(text)
+        if len(text) <= self._longest:
+            if len(self) >= self._most:
+                self.clear()
+            self[text] = value
+        return value
 
 
 def read_text(body: bytes, defects: list[Defect] | None = None) -> str:

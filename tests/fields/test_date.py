@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailpipe.fields import date as dates
 from mailpipe.fields.date import DateTime, parse, render
 
 
@@ -90,3 +91,23 @@ def test_a_moment_without_a_zone_says_so() -> None:
     assert render(datetime(2020, 1, 2, 3, 4, 5)) == b"Thu, 2 Jan 2020 03:04:05 -0000"
     assert DateTime.of(datetime(2020, 1, 2, tzinfo=UTC)).render() == b"Thu, 2 Jan 2020 00:00:00 +0000"
     assert DateTime(None).render() == b""
+
+
+PIECES = st.sampled_from(
+    ["Fri, ", "Sat,\t", "21", "1", "0", "31", " ", "  ", " Nov ", " Feb\t", "1997", "97", "0102", " 09:55:06", "24:00:00", "23:59:60", "9:55:06", "09:55", " +0000",
+     " -0600", " -9999", " EST", " GMT", " UT", " Z", " (CST)", " (", ")", ":", "\v", "+01", "Fri Nov  7 "]
+)  # fmt: skip
+DATE = st.tuples(*[st.sampled_from(each) for each in (
+    ["", "Fri, ", "Sat,\t", "fri, ", "Fri "], ["21", "1", "0", "31", "\t21"], [" Nov ", " Feb\t", " nov "], ["1997", "97", "2000"], [" ", "\t ", ""],
+    ["09:55:06", "24:00:00", "23:59:60", "9:55:06", "09:55", "09:55:0x", "0:9:55:06", "09.55:06"],
+    ["", " +0000", " -0600", "+0100", " -9999", " EST", " GMT", " UT", " (x)"], ["", " (CST)", "\t(a b) (c)", " (CST", " "],
+)]).map("".join)  # fmt: skip
+
+
+@given(DATE | st.lists(PIECES, max_size=9).map("".join))
+def test_a_date_means_the_same_however_quickly_it_is_read(text: str) -> None:
+    text = text.strip(" \t\r\n")
+    thorough = dates._parse_more(text, None)
+    for _ in range(2):
+        assert repr(dates.of_text(text)) == repr(thorough)
+    assert thorough.datetime in (dates.ordinary_moment(text), dates.read_moment(text))

@@ -1,5 +1,8 @@
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from mailpipe.fields import trace
 from mailpipe.fields.trace import parse_received, parse_return_path
 
 
@@ -60,3 +63,23 @@ def test_a_rendered_hop_reads_back() -> None:
 )  # fmt: skip
 def test_a_return_path_is_one_address(body: bytes, expected: str) -> None:
     assert parse_return_path(body).address == expected
+
+
+CLAUSES = st.sampled_from(
+    ["from a.example", "from a b", " (b.example [192.0.2.1])", " [192.0.2.1]", " by c.example", " (Postfix)", " (x (y) z)", " via d", " with ESMTP", "\t",
+     " id 97A6", " id <7-8@c.example>", "\tid\t7", " id", "  7", " for <ann@c.example>", "\tfor bob@d.example", " for", " ", ";", "; 6 Oct 2002 22:52:55 +0100",
+     "; Fri, 21 Nov 1997\t09:55:06 -0600 (CST)", "; Fri, 21 Nov 97 09:55:06 EST", "\v", "\x1c", "(", ")", "<", ">", ",", "x"]
+)  # fmt: skip
+
+
+@given(st.lists(CLAUSES, max_size=12).map("".join))
+@example(" id 7; 6 Oct 2002 22:52:55 +0100")
+@example("from a by b\tid 7 id 8; 6 Oct 2002 22:52:55 +0100")
+@example("from a id; 6 Oct 2002 22:52:55 +0100")
+@example("from a id 7\v for <b>; 6 Oct 2002 22:52:55 +0100")
+@example("from a id 7for <b>; 6 Oct 2002 22:52:55 +0100")
+@example("from a id 7 (x) for <b> (y) ; 6 Oct 2002 22:52:55 +0100 (z)")
+def test_a_hop_means_the_same_however_quickly_it_is_read(text: str) -> None:
+    thorough = trace._parse_rare(text, None)
+    for _ in range(2):
+        assert repr(trace.received_of_text(text)) == repr(thorough)
