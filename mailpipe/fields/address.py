@@ -20,7 +20,7 @@ from typing import Any, overload
 from mailpipe.defect import Defect
 from mailpipe.fields.addr_spec import DOT_ATOM, safe_address
 from mailpipe.fields.phrase import address_text, decode_phrase, phrase_text, quote_phrase, render_phrase, runs_of
-from mailpipe.fields.value import FieldValue, octets_before, one_line, quick_maker, read_text
+from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, quick_maker, read_text, twin_of
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.wire.lexer import COMMENT, SPECIAL, Token, tokens, unescape
 
@@ -162,6 +162,7 @@ class AddressList(FieldValue):
 
 _make_mailbox = quick_maker(Mailbox)
 _make_list = quick_maker(AddressList)
+_Twin, _MailboxTwin, _new = twin_of(AddressList), twin_of(Mailbox), object.__new__
 
 
 def parse(body: bytes) -> AddressList:
@@ -184,10 +185,56 @@ def of_text(text: str, body: bytes | None = None) -> AddressList:
         text: the body.
         body: its octets, where they are at hand.
     """
-    members = _ordinary(text)
+    single = None if "," in text else _ORDINARY.match(text)
+    members = _members(text) if single is None else (_mailbox(single),)
     if members is None:
         return _parse_any(text.encode("ascii") if body is None else body)
-    return _make_list(tuple(members), ())
+    made = _new(_Twin)
+    made.members, made.defects = members, ()
+    made.__class__ = AddressList
+    return made  # type: ignore[no-any-return]
+
+
+def _mailbox(found: re.Match[str]) -> Mailbox:
+    quoted, phrase, angle, plain, comment = found.groups()
+    name = quoted or phrase or comment
+    if name:
+        if quoted and "\\" in quoted:
+            name = unescape(quoted)
+        elif not quoted and "  " in name:
+            name = " ".join(name.split())
+        name = decode_phrase(name) if "=?" in name else name.strip()
+    made = _new(_MailboxTwin)
+    made.display_name, made.address = name or None, angle or plain
+    made.__class__ = Mailbox
+    return made  # type: ignore[no-any-return]
+
+
+def _read_mailbox(text: str) -> Mailbox:
+    """A mailbox that is written as most are; raises KeyError where it is not."""
+    found = _ORDINARY.match(text)
+    if found is None:
+        raise KeyError(text)
+    return _mailbox(found)
+
+
+_SHORT = 4000  # LIMIT: characters of a list that is looked up by its pieces
+_mailboxes = Remembered(_read_mailbox, 120)
+_mailbox_of = _mailboxes.__getitem__
+
+
+def _members(text: str) -> tuple[Mailbox | Group, ...] | None:
+    """The mailboxes of a list in which each is written as most are; None where one is not.
+
+    Those who are written to together come again and again.
+    """
+    if "," in text and len(text) < _SHORT:
+        try:
+            return tuple(map(_mailbox_of, text.split(",")))
+        except KeyError:  # a comma inside quotation marks or a comment leaves pieces that are no mailboxes
+            pass
+    members = _ordinary(text)
+    return None if members is None else tuple(members)
 
 
 def _ordinary(text: str) -> list[Mailbox | Group] | None:
@@ -199,15 +246,7 @@ def _ordinary(text: str) -> list[Mailbox | Group] | None:
         found = match(text, position)
         if found is None:
             return None
-        quoted, phrase, angle, plain, comment = found.groups()
-        name = quoted or phrase or comment
-        if name:
-            if quoted and "\\" in quoted:
-                name = unescape(quoted)
-            elif not quoted and "  " in name:
-                name = " ".join(name.split())
-            name = decode_phrase(name) if "=?" in name else name.strip()
-        members.append(_make_mailbox(name or None, angle or plain))
+        members.append(_mailbox(found))
         position = found.end()
     return members
 

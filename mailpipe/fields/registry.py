@@ -9,9 +9,9 @@ Three readers: the lazy views of a header, validation, and the writer. A name th
 Never here: how a value is read; each type's file knows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from mailpipe.defect import Defect
 from mailpipe.fields import (
@@ -27,7 +27,7 @@ from mailpipe.fields import (
     trace,
     unstructured,
 )
-from mailpipe.fields.value import FieldValue, Unparsed, one_line
+from mailpipe.fields.value import FieldValue, Remembered, Unparsed, one_line
 from mailpipe.wire.folding import unfolded
 
 Parser = Callable[[bytes], FieldValue]
@@ -141,19 +141,36 @@ def read(raw: bytes) -> FieldValue:
     return parser(unfolded(body if colon else name))
 
 
-_remembered_addresses = lru_cache(4096)(address.of_text)
+_addresses = Remembered(address.of_text, REMEMBERED)
 
+TextReader = Callable[[str], FieldValue]
 
-def _addresses_of(text: str) -> FieldValue:
-    return _remembered_addresses(text) if len(text) <= REMEMBERED else address.of_text(text)
-
-
-_FROM_TEXT: dict[Parser, Callable[[str], FieldValue]] = {
+_FROM_TEXT: dict[Parser, TextReader] = {
     unstructured.parse: unstructured.of_text,
     date.parse: date.of_text,
     trace.parse_received: trace.received_of_text,
-    address.parse: _addresses_of,
+    address.parse: _addresses.__getitem__,
 }
+_TEXT_READERS: dict[str, TextReader] = {}
+
+
+def reader_of(name: str) -> TextReader:
+    """What reads, under a name as written, a body that is ASCII, unfolded, without blanks at its ends or encoded words.
+
+    Remembered for the names that mail is full of.
+    """
+    reader = _TEXT_READERS.get(name)
+    if reader is None:
+        parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
+        reader = _FROM_TEXT.get(parser) or partial(_of_octets, parser)
+        if len(_TEXT_READERS) < 2000 and len(name) < 80:  # a sender's inventions must not fill the memory
+            _TEXT_READERS[name] = reader
+    return reader
+
+
+def _of_octets(parser: Parser, text: str) -> FieldValue:
+    body = text.encode("ascii")
+    return parser(body) if parser in _UNIQUE or len(body) > REMEMBERED else _remembered(parser, body)
 
 
 def read_known(name: str, text: str) -> FieldValue:
@@ -163,12 +180,12 @@ def read_known(name: str, text: str) -> FieldValue:
         name: as written.
         text: the body.
     """
-    parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
-    of_text = _FROM_TEXT.get(parser)
-    if of_text is not None:
-        return of_text(text)
-    body = text.encode("ascii")
-    return parser(body) if parser in _UNIQUE or len(body) > REMEMBERED else _remembered(parser, body)
+    return (_TEXT_READERS.get(name) or reader_of(name))(text)
+
+
+def read_all(name: str, texts: Iterable[str]) -> list[FieldValue]:
+    """The same for the bodies of several fields of one name, such as the hops of a message."""
+    return list(map(_TEXT_READERS.get(name) or reader_of(name), texts))
 
 
 read_often = lru_cache(4096)(read)
@@ -277,5 +294,6 @@ def register_field(
     _TABLE[name.lower()] = FieldKind(name, guarded, value, Occurrence(maximum, is_required))
     _PARSERS[name] = _PARSERS[name.lower()] = guarded
     _BY_OCTETS.clear()
+    _TEXT_READERS.clear()
     read_often.cache_clear()
     _remembered.cache_clear()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailpipe.fields import is_address
+from mailpipe.fields import address, is_address
 from mailpipe.fields.address import AddressList, Group, Mailbox, parse
 
 ANN = Mailbox("Ann", "ann@a.example")
@@ -196,3 +196,17 @@ def test_every_repetition_takes_linear_time(unit: str) -> None:
     small = min(cost(8_000) for _ in range(3))
     # Four times as much; a quadratic reader would take sixteen times as long.
     assert min(cost(32_000) for _ in range(3)) < max(small, 0.002) * 10
+
+
+MEMBERS = st.sampled_from(
+    ["a@b.example", "<a@b.example>", "Ann <a@b.example>", '"Lee, Ann" <a@b.example>', '"Ann" <a@b.example>', "a@b.example (Ann)", "a@b.example (A, B)",
+     ",", ", ", ",\t", " ", "", "\v", "x", "=?utf-8?q?=C3=A4?= <a@b.example>", '"\\"A\\"" <a@b.example>', "A  B <a@b.example>", "<>", "a@b", ";"]
+)  # fmt: skip
+
+
+@given(st.lists(MEMBERS, max_size=9).map("".join))
+def test_a_list_means_the_same_however_its_members_were_met(text: str) -> None:
+    in_one_pass = address._ordinary(text)
+    for _ in range(2):
+        assert address._members(text) == (None if in_one_pass is None else tuple(in_one_pass))
+    assert in_one_pass is None or address.of_text(text).members == tuple(in_one_pass)
