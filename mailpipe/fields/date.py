@@ -115,8 +115,8 @@ def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
     return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", found[1], _zone_defects(found[1])
 
 
-# many mails were written, and many hops made, on the same day
-_days, _zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
+days, zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
+"""What stands before the clock of a date and what behind it: many mails were written, and many hops made, on one day."""
 
 
 def parse(body: bytes) -> DateTime:
@@ -137,8 +137,8 @@ def of_text(text: str, body: bytes | None = None) -> DateTime:
     """
     try:
         clock = text.find(":") - 2
-        iso, zone, defects = _zones[text[clock + 8 :]]
-        moment = _from_iso(_days[text[:clock]] + text[clock : clock + 8] + iso)
+        iso, zone, defects = zones[text[clock + 8 :]]
+        moment = _from_iso(days[text[:clock]] + text[clock : clock + 8] + iso)
         if text[clock + 5] != ":":
             return _parse_more(text, body)
     except (KeyError, ValueError):
@@ -154,28 +154,16 @@ def _parse_more(text: str, body: bytes | None) -> DateTime:
     if parts is not None:
         month, day, clock, year = parts.groups()
         try:
-            return _make(_from_iso(f"{_days[f'{day} {month} {year} ']}{clock}+0000"), "", _WITHOUT_ZONE)
+            return _make(_from_iso(f"{days[f'{day} {month} {year} ']}{clock}+0000"), "", _WITHOUT_ZONE)
         except (KeyError, ValueError):
             pass
     return _parse_any(text.encode("latin-1") if body is None else body)
 
 
-def ordinary_moment(text: str) -> datetime | None:
-    """The moment of "Fri, 21 Nov 1997 09:55:06 -0600 (CST)", as nearly every date is written; None for another way.
-
-    The day and the zone come from tables, and what is in them has been looked at.
-    """
-    clock = text.find(":") - 2
-    try:
-        iso = _days[text[:clock]] + text[clock : clock + 8] + _zones[text[clock + 8 :]][0]
-        return _from_iso(iso) if text[clock + 5] == ":" else None
-    except (KeyError, ValueError):  # an unknown zone, a leap second, the 31st of June
-        return None
-
-
 def read_moment(text: str) -> datetime | None:
     """The moment that a piece of another field names, None where it names none."""
-    return parse(text.encode("utf-8", "replace")).datetime
+    text = text.strip(" \t\r\n")
+    return (of_text(text) if text.isascii() else parse(text.encode("utf-8", "replace"))).datetime
 
 
 def _zone_defects(zone: str) -> tuple[Defect, ...]:

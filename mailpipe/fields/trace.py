@@ -15,7 +15,7 @@ from datetime import datetime
 
 from mailpipe.defect import Defect
 from mailpipe.fields import address, date
-from mailpipe.fields.date import ordinary_moment
+from mailpipe.fields.date import days, zones
 from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, quick_maker, read_text, twin_of
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
@@ -119,6 +119,7 @@ class ReturnPath(FieldValue):
 
 _make = quick_maker(Received)
 _Twin, _new = twin_of(Received), object.__new__
+_from_iso = datetime.fromisoformat
 _make_path = quick_maker(ReturnPath)
 _ORDINARY_PATH = re.compile(rb"[ \t]*+<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]*[A-Za-z0-9])?>[ \t\r\n]*+\Z")
 
@@ -166,8 +167,13 @@ def received_of_text(text: str, body: bytes | None = None) -> Received:
     # the clock comes again and again.
     before, _, dated = text.replace("\t", " ").rpartition(";")
     head, has_id, tail = before.partition(" id ")
-    known, moment = _heads[head], ordinary_moment(dated)
-    if known is None or moment is None:
+    clock = dated.find(":") - 2
+    known = _heads[head]
+    try:
+        moment = _from_iso(days[dated[:clock]] + dated[clock : clock + 8] + zones[dated[clock + 8 :]][0])
+    except (KeyError, ValueError):
+        return _parse_rare(text, body)
+    if known is None or dated[clock + 5] != ":":
         return _parse_rare(text, body)
     made = _new(_Twin)
     made.from_, made.from_comment, made.by, made.by_comment, made.via, made.with_, for_, comments = known
@@ -199,8 +205,9 @@ def _parse_rare(text: str, body: bytes | None) -> Received:
         return _parse_any(body)
     if cut < 0:
         cut = semicolon
-    tail = _TAIL.match(text, cut)
-    head = None if tail is None else _read_head(text[:cut])
+    before = text[:cut]
+    head = _heads[before] if before.strip(" ") else _read_head(before)
+    tail = None if head is None else _TAIL.match(text, cut)
     if head is None or tail is None:
         return _parse_any(body)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
