@@ -29,7 +29,7 @@ _QUOTED = r"\"([^\"\\\r\n]*+(?>(?:\\[ -~][^\"\\\r\n]*+)*))\""
 _PHRASE = r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~ .-]*+)"
 _ORDINARY = re.compile(
     rf"{_W}(?:(?:{_QUOTED}|{_PHRASE}){_W}<({DOT_ATOM}@{DOT_ATOM})>"
-    rf"|({DOT_ATOM}@{DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
+    rf"|(?!=\?)({DOT_ATOM}@{DOT_ATOM})(?:{_W}\(([^()\\\r\n]*+)\))?){_W}(?:,|\Z)"
 )
 
 
@@ -277,6 +277,7 @@ class _Reader:
         self.comments: list[Token] = []
         self.last: int = -1  # whether something was emitted since the last separator, and where it ended
         self.loose: str | None = None  # words without an address before a comma: perhaps half a name
+        self.loose_name: str | None = None  # the comment behind them, their name where they are a local part
 
     def read(self) -> list[Mailbox | Group]:
         broken: list[tuple[str, int]] = []
@@ -323,6 +324,8 @@ class _Reader:
             self.words, self.angle, self.has_at = [], [], False
         elif sign == ",":
             self._separate(",", token.start)
+            if token.end - token.start > 1:
+                self._flush_loose()
         elif sign == ";":
             self._separate(";", token.start)
             if self.group is not None:
@@ -395,15 +398,19 @@ class _Reader:
     def _emit(self, name: str | None, address: str, end: int) -> None:
         if name is None and self.comments:
             behind = [each for each in self.comments if each.start >= end]
-            name = decode_phrase(" ".join(unescape((behind or self.comments)[0].text).split()))
+            name = self._comment_name((behind or self.comments)[0].text)
         mailbox = _make_mailbox(name, address)
         (self.members if self.group is None else self.group_members).append(mailbox)
         self.last = end
 
+    @staticmethod
+    def _comment_name(text: str) -> str | None:
+        return decode_phrase(" ".join(unescape(text).split()))
+
     def _flush_loose(self) -> None:
         loose, self.loose = self.loose, None
         if loose is not None:
-            mailbox = _make_mailbox(None, loose) if " " not in loose else _make_mailbox(loose, "")
+            mailbox = _make_mailbox(self.loose_name, loose) if " " not in loose else _make_mailbox(loose, "")
             (self.members if self.group is None else self.group_members).append(mailbox)
 
     def _close_angle(self, end: int) -> None:
@@ -434,7 +441,7 @@ class _Reader:
         words, self.words, self.has_at = self.words, [], False
         if words:
             self._flush_words(words, sign, position)
-        elif sign == ";":
+        elif sign == ";" or self.loose is not None:  # "Ann, , Lee <…>": a name has one comma
             self._flush_loose()
         self._late_comment()
         self.comments, self.last = [], -1
@@ -446,7 +453,7 @@ class _Reader:
         where: list[Any] = self.members if self.group is None else self.group_members
         if where and isinstance(where[-1], Mailbox) and where[-1].display_name is None:
             text = next((each.text for each in self.comments if each.start >= self.last), "")
-            if name := decode_phrase(" ".join(unescape(text).split())):
+            if name := self._comment_name(text):
                 where[-1] = _make_mailbox(name, where[-1].address)
 
     def _flush_words(self, words: list[Token], sign: str, position: int) -> None:
@@ -456,12 +463,15 @@ class _Reader:
             self._defect("invalid-address", words[0].start, one_line(phrase or ""))
             if self.last >= 0 or phrase is None:  # garbage behind an address
                 return
-            if self.loose is not None or sign == ";":
+            is_whole = self.loose is not None or sign == ";"
+            if is_whole:
                 self._flush_loose()
-                self.loose = phrase
+            self.loose, self.loose_name = phrase, None
+            if self.comments and self.comments[-1].start > words[-1].start:
+                # QUIRK: "root (Cron Daemon)" has no domain.
+                self.loose_name = self._comment_name(self.comments[-1].text)
+            if is_whole:
                 self._flush_loose()
-            else:
-                self.loose = phrase
             return
         self._flush_loose()
         if len(runs) > 1:

@@ -51,6 +51,7 @@ def test_the_syntax_of_rfc_5322_is_read_with_its_obsolete_forms(body: str, expec
         ("Kai =?utf-8?q?Gro=C3=9F?= <j@a.example>", [("Kai Groß", "j@a.example")]),
         ("=?utf-8?Q?Gro=C3=9F,_Kai?= <j@a.example>, b@b.example", [("Groß, Kai", "j@a.example"), (None, "b@b.example")]),
         ("=?utf-8?q?a,b?= <j@a.example>", [("a,b", "j@a.example")]),
+        ("=?utf-8?q?a@b.example,?= <j@a.example>", [("a@b.example,", "j@a.example")]),
     ],
 )
 def test_encoded_words_are_read_wherever_mailers_put_them(body: str, expected: list[tuple[str | None, str]]) -> None:
@@ -75,6 +76,11 @@ def test_encoded_words_are_read_wherever_mailers_put_them(body: str, expected: l
         ("Ann Lee ann@a.example", [("Ann Lee", "ann@a.example")]),
         ('"Ann"ann@a.example', [("Ann", "ann@a.example")]),
         ("root", [(None, "root")]),
+        ("root (Cron Daemon)", [("Cron Daemon", "root")]),
+        ("root (Cron), operator (On Duty), ann@a.example", [("Cron", "root"), ("On Duty", "operator"), (None, "ann@a.example")]),
+        ("Lee (née Kim), Ann <ann@a.example>", [("Lee, Ann", "ann@a.example")]),
+        ("Ann,, Lee <lee@a.example>", [(None, "Ann"), ("Lee", "lee@a.example")]),
+        ("Ann, , Lee <lee@a.example>", [(None, "Ann"), ("Lee", "lee@a.example")]),
         ("Ann <root>", [("Ann", "root")]),
         ("ann@a.example.", [(None, "ann@a.example")]),
         ("(", []),
