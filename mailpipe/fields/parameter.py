@@ -4,8 +4,8 @@
     found["filename"], found.get("SIZE")          # "naïve.txt", "12"
 
 Departures, for the sake of mail as it is: QUIRK: encoded words are decoded in values (Outlook); values with blanks
-need no quotation marks; a missing semicolon is seen where "name=" follows; an
-extended parameter ("filename*") goes before a plain one of its name wherever it stands.
+need no quotation marks; a missing semicolon is seen where "name=" follows; an extended parameter ("filename*") goes
+before a continued one ("filename*0"), and both before a plain one of their name, wherever they stand.
 
 Never here: what a parameter is for; content_type.py and content_disposition.py know.
 """
@@ -37,6 +37,7 @@ _SECTION = re.compile(r"(.+?)(?:\*(\d{1,9}))?(\*)?", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]")
 _TOKEN_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]++")
+_WHOLE = -1  # the number of a section without one
 _PERCENT_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+.^_`{|}~-")
 
 
@@ -301,7 +302,7 @@ class _Reader:
             found = _SECTION.fullmatch(name)
             if found is not None and (found[2] or found[3]):
                 sections = self.extended.setdefault(found[1], {})
-                number = int(found[2] or 0)
+                number = int(found[2]) if found[2] else _WHOLE
                 if number in sections:
                     self._defect("duplicate-parameter", start, name)
                 else:
@@ -317,6 +318,12 @@ class _Reader:
         entries = {name: decode_value(value) for name, value in self.entries.items()}
         languages: dict[str, str] = {}
         for name, sections in self.extended.items():
+            whole = sections.pop(_WHOLE, None)
+            if whole is not None:
+                if 0 in sections:
+                    self._defect("duplicate-parameter", 0, name)
+                    sections.clear()
+                sections[0] = whole  # QUIRK: "name*" before "name*1" is its beginning
             entries[name], language = _join(sections)
             if language:
                 languages[name] = language
@@ -325,17 +332,28 @@ class _Reader:
         return make_parameters(entries, languages)
 
 
+def _labelled(value: str) -> tuple[str, str, str]:
+    """Charset, language and text of an extended value (RFC 2231 section 4); "" for what is not said."""
+    label, apostrophe, rest = value.partition("'")
+    if not apostrophe:
+        return "", "", value
+    language, apostrophe, text = rest.partition("'")
+    if apostrophe:
+        return label, language, text
+    # QUIRK: "utf-8'name" lacks its language and one apostrophe; "Ann's name" lacks nothing.
+    return (label, "", rest) if len(label) <= 40 and charset.codec_name(label) else ("", "", value)
+
+
 def _join(sections: dict[int, tuple[str, bool]]) -> tuple[str, str]:
     """The value that the sections make, and its language (RFC 2231 sections 3 and 4)."""
-    label: str | None = None
-    language = ""
+    label = language = ""
     octets: list[bytes] = []
     is_extended = False
     for number in sorted(sections):
         value, is_encoded = sections[number]
         if is_encoded:
-            if not is_extended and not octets and value.count("'") >= 2:
-                label, language, value = value.split("'", 2)
+            if not is_extended and not octets:
+                label, language, value = _labelled(value)
             is_extended = True
             octets.append(unquote_to_bytes(value.encode("latin-1")))
         else:
