@@ -27,6 +27,7 @@ _WORD = re.compile(
 )
 # The same for `sub`, where no payload may reach over the beginning of another word.
 _WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
+_STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2})")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UTF_8 = frozenset((b"utf-8", b"UTF-8", b"Utf-8"))
 _LONGEST = 75
@@ -118,7 +119,7 @@ class _Field:
         defects = self._defects
         if len(runs) == 1:
             encoding, payload = runs[0]
-            octets = _from_b([payload], begin, defects) if encoding in b"Bb" else binascii.a2b_qp(payload, header=True)
+            octets = _from_b([payload], begin, defects) if encoding in b"Bb" else _from_q(payload)
         else:
             octets = _joined(runs, begin, defects)
         if label in _UTF_8:
@@ -149,6 +150,9 @@ def _joined(runs: list[tuple[bytes, bytes]], begin: int, defects: list[Defect] |
 
 
 def _from_q(payload: bytes) -> bytes:
+    """The octets of a "Q" word; a "=" that begins no octet stays, where a2b_qp takes "=" at the end and "==" away."""
+    if payload[-1:] == b"=" or payload.find(b"==") >= 0:
+        payload = _STRAY.sub(b"=3D", payload)
     return binascii.a2b_qp(payload, header=True)
 
 
