@@ -33,6 +33,10 @@ _ZONE_HOURS = {
     # Not of the standard, but none of them has a second meaning.
     "ast": -4, "adt": -3, "akst": -9, "akdt": -8, "hst": -10, "west": 1, "cet": 1, "cest": 2, "met": 1, "mest": 2,
     "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3, "msd": 4, "jst": 9, "kst": 9, "nzst": 12, "nzdt": 13,
+    "nst": -3.5, "ndt": -2.5, "brt": -3, "brst": -2, "sast": 2, "hkt": 8, "sgt": 8, "awst": 8, "acst": 9.5,
+    "acdt": 10.5, "aest": 10, "aedt": 11,
+    # Bangladesh has the name, too, but mail has it from Britain.
+    "bst": 1,
 }  # fmt: skip
 
 _W = r"[ \t\r\n]++"
@@ -216,7 +220,7 @@ def _parse_any(body: bytes) -> DateTime:
 class _Pieces:
     """What a text says about day, month, year, time and zone, whatever their order."""
 
-    __slots__ = ("clock", "day", "half", "is_obsolete", "month", "numbers", "year", "zone")
+    __slots__ = ("clock", "day", "half", "is_begun", "is_obsolete", "month", "numbers", "year", "zone")
 
     def __init__(self) -> None:
         self.day: int | None = None
@@ -226,6 +230,7 @@ class _Pieces:
         self.half = ""
         self.zone = ""
         self.numbers: list[str] = []
+        self.is_begun = False  # whether there was a word
         self.is_obsolete = False
 
     def take(self, found: re.Match[str]) -> bool:
@@ -257,12 +262,14 @@ class _Pieces:
         return True
 
     def _word(self, word: str) -> bool:
-        low = word.lower()
-        if self.month is None and low[:3] in _MONTHS and (len(low) == 3 or _is_month(low)):
+        low, is_first, self.is_begun = word.lower(), not self.is_begun, True
+        # QUIRK: days of the week in other languages; "Mar" is a Tuesday before another month.
+        is_open = self.month is None or (self.month == 3 and self.clock is None)
+        if is_open and low[:3] in _MONTHS and (len(low) == 3 or _is_month(low)):
             self.month = _MONTHS[low[:3]]
             self.is_obsolete = self.is_obsolete or len(low) > 3
         elif self.clock is None:
-            return low == "t" or low[:3] in _DAY_STEMS
+            return low == "t" or low[:3] in _DAY_STEMS or (is_first and not self.numbers)
         elif not self.zone:
             self.zone = word
         return True
