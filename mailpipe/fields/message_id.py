@@ -19,7 +19,8 @@ from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
 
 _ONE = re.compile(rb"\s*+<([^<>@\s\x80-\xff]*+@[^<>\s\x80-\xff]*+)>\s*+\Z")
 _BRACKETED = re.compile(r"<([^<>]*+)>")
-_BLANK = re.compile(r"[ \t\r\n]++")
+_BLANK = re.compile(r"[ \t\r\n]++(?:\([^()]*+\))?|\([^()]*+\)[ \t\r\n]++|(\"[^\"]*+\")")
+_LINE_END = re.compile(r"[\r\n]++")
 _WORD = re.compile(r"[^\s,;<>()\"]++")
 _SHAPE = re.compile(r"[^@\s]++@[^@\s]++")
 
@@ -87,7 +88,7 @@ _make_list = quick_maker(MessageIdList)
 def _find(body: bytes) -> tuple[list[str], list[Defect]]:
     defects: list[Defect] = []
     text = read_text(body, defects)
-    ids = [_BLANK.sub("", each) if not each.isprintable() or " " in each else each for each in _BRACKETED.findall(text)]
+    ids = [_tight(each) if not each.isprintable() or " " in each else each for each in _BRACKETED.findall(text)]
     ids = [each for each in ids if each]
     if not ids:
         words = [word for word in _WORD.findall(text) if "@" in word]
@@ -100,6 +101,11 @@ def _find(body: bytes) -> tuple[list[str], list[Defect]]:
         wrong = next(each for each in ids if _SHAPE.fullmatch(each) is None)
         defects.append(Defect("invalid-message-id", body.find(b"<"), one_line(wrong)))
     return ids, defects
+
+
+def _tight(text: str) -> str:
+    """An identifier without the blanks and comments round its words (RFC 5322 section 4.5.4); quoted blanks stay."""
+    return _BLANK.sub(lambda found: _LINE_END.sub("", found[1]) if found[1] else "", text)
 
 
 def parse(body: bytes) -> MessageId:
