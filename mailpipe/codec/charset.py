@@ -7,8 +7,8 @@
 Never here: transfer encodings, and which label a part has.
 
 The declared charset counts wherever the octets fit it. Without one, or where it does not fit, UTF-8 is tried, then
-byte order marks, then detection over a few thousand octets around the first high one, then windows-1252. chardet is
-imported the first time that detection is needed.
+byte order marks, then what HTML says of itself, then detection over a few thousand octets around the first high one,
+then windows-1252. chardet is imported the first time that detection is needed.
 """
 
 import codecs
@@ -33,6 +33,7 @@ _LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "iso8859_2")
 _WESTERN = bytes({*range(0xC0, 0x100)} - {0xD0, 0xD7, 0xDD, 0xDE, 0xF0, 0xF7, 0xFD, 0xFE})
 _ISO_8859_2_LETTER = re.compile(rb"[A-Za-z\xc0-\xff][\xb1\xb6\xbb\xbc][A-Za-z\xc0-\xff]")
 _MIXED_WORD = re.compile("[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]")
+_META = re.compile(rb"<meta\s[^>]{0,200}?charset\s{0,9}=[\s\"']{0,9}([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE)
 _C1 = bytes(range(0x80, 0xA0))
 _NOT_C1 = bytes({*range(256)} - {*_C1})
 # windows-1252 as WHATWG reads it: the five octets that it leaves undefined are C1 controls.
@@ -73,8 +74,9 @@ class DecodedText:
     Attributes:
         text: the text; a byte order mark at its beginning is left out.
         charset: MIME name of the charset that was used, in lower case.
-        known_by: "declared" by the label; "default": none declared and all ASCII; "utf-8": the octets are UTF-8;
-            "bom": a byte order mark said so; "detected" by frequency; "fallback": nothing fitted.
+        known_by: "declared" by the label, or by HTML itself where there is none; "default": none declared and all
+            ASCII; "utf-8": the octets are UTF-8; "bom": a byte order mark said so; "detected" by frequency;
+            "fallback": nothing fitted.
         is_lossy: some octets were replaced by U+FFFD.
         defects: "unknown-charset", "wrong-charset", "undeclared-charset", "lossy-text".
     """
@@ -332,11 +334,26 @@ def _undeclared(octets: bytes, defects: tuple[Defect, ...], may_detect: bool) ->
     damaged = text.count("\ufffd")
     if damaged * 16 <= len(text) - len(text.encode("ascii", "ignore")) - damaged:
         return _lossy(text, "utf-8", "utf-8", *guessed)
+    named = _html_codec(octets)
+    if named is not None:
+        try:
+            return DecodedText(_declared(octets, "", named).text, mime_name(named), "declared", False, guessed)
+        except (UnicodeError, ValueError):
+            pass
     found = _detect(octets, damage.start) if may_detect else None
     if found is not None:
         codec, text = found
         return DecodedText(text, mime_name(codec), "detected", False, guessed)
     return DecodedText(_windows(octets), "windows-1252", "fallback", False, guessed)
+
+
+def _html_codec(octets: bytes) -> str | None:
+    """What the meta element of HTML names (RFC 2854 section 4); None where it is no HTML or names nothing."""
+    if not octets[:64].lstrip().startswith(b"<"):
+        return None
+    found = _META.search(octets, 0, 2048)
+    codec = None if found is None else codec_name(found[1].decode("ascii"))
+    return codec if codec in ASCII_SUPERSETS else None  # it could not be read in another
 
 
 def _detect(octets: bytes, first: int) -> tuple[str, str] | None:

@@ -70,7 +70,7 @@ _MEANT = {
         iso-latin-5 turkish iso-8859-9-windows-latin-5 cswindows31latin5 8859-9 iso_8859-9""",
     "iso8859_10": "latin6 l6 iso-ir-157 csisolatin6 iso-8859-10:1992",
     "cp874": "iso-8859-11 iso8859-11 tis-620 tis620 tis-620-0 tis-620-2529-1 dos-874 windows-874 x-windows-874 ibm874"
-        " thai cstis620 iso-ir-166 cp-874",
+        " thai cstis620 iso-ir-166 cp-874 ms874",
     "iso8859_13": "latin7 l7 cp28603",
     "iso8859_14": "latin8 l8 iso-celtic",
     "iso8859_15": "latin9 latin-9 l9 latin0 csisolatin9 cp28605 iso-8859-15-euro iso-8859-15fdis",

@@ -13,7 +13,7 @@ from mailpipe.codec.labels import CODECS
         ("windows-1252http-equiv", "cp1252"), ("charset=utf-8", "utf_8"), ('"koi8-r"', "koi8_r"), ("x-mac-ce", "mac_latin2"),
         ("cp50221", "iso2022_jp"), ("ks_c_5601-1987", "cp949"), ("gb2312", "gb18030"), ("shift_jis", "cp932"),
         ("ansi_x3.4-1968", "ascii"), ("iso-8859-8-i", "iso8859_8"), ("utf-8*en", "utf_8"), ("gb2312_charset", "gb18030"),
-        ("x-unknown", None), ("unknown-8bit", None), ("", None), ("base64", None), ("rot13", None), ("unicode_escape", None),
+        ("ms874", "cp874"), ("x-unknown", None), ("unknown-8bit", None), ("", None), ("base64", None), ("rot13", None), ("unicode_escape", None),
         ("idna", None), ("punycode", None), ("undefined", None), ("zip", None), ("hex", None), ("mbcs", None),
     ],
 )  # fmt: skip
@@ -107,6 +107,34 @@ def test_a_little_damage_does_not_change_the_charset():
 def test_undeclared_text_is_detected(text, codec):
     decoded = charset.decode_text(text.encode(codec))
     assert (decoded.text, decoded.known_by) == (text, "detected")
+
+
+@pytest.mark.parametrize(
+    ("meta", "codec", "text"),
+    [
+        ('<meta charset="iso-8859-2">', "iso8859_2", "ž"),
+        ("<META HTTP-EQUIV=Content-Type CONTENT='text/html; charset=koi8-r'>", "koi8_r", "да"),
+        ("<meta http-equiv='content-type'\r\n content='text/html; charset=windows-1253'/>", "cp1253", "Ω"),
+    ],
+)
+def test_html_without_a_label_says_its_charset_itself(meta, codec, text):
+    octets = f" <html><head>{meta}</head>{text}</html>".encode(codec)
+    for label in (None, "us-ascii", "unknown"):
+        decoded = charset.decode_text(octets, label)
+        assert (decoded.text, decoded.known_by) == (octets.decode(codec), "declared")
+        assert decoded.defects
+    assert charset.decode_text(octets, "windows-1252").charset == "windows-1252"
+
+
+@pytest.mark.parametrize("meta", ["utf-8", "us-ascii", "utf-16", "nonsense"])
+def test_html_that_says_what_cannot_be_is_detected(meta):
+    decoded = charset.decode_text(f"<meta charset={meta}><p>Käse".encode("latin-1"))
+    assert (decoded.text[-4:], decoded.known_by) == ("Käse", "detected")
+
+
+def test_text_that_speaks_of_html_is_no_html():
+    octets = "Käse: <meta charset=koi8-r>".encode("latin-1")
+    assert charset.decode_text(octets).text == octets.decode("latin-1")
 
 
 def test_text_alone_is_the_same_text():
