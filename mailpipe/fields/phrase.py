@@ -96,6 +96,6 @@ def phrase_text(text: str, words: list[Token]) -> str | None:
     for token in words:
         if token.start > end and pieces:
             pieces.append(" ")
-        pieces.append(unescape(token.text) if token.kind is QUOTED else token.text)
+        pieces.append(unescape(token.text) if token.kind is QUOTED else token.text.replace('\\"', '"'))
         end = token.end
     return decode_phrase("".join(pieces))

@@ -36,10 +36,11 @@ class Token(NamedTuple):
 
 
 # Encoded words come first: mailers put specials into them that RFC 2047 section 5 forbids in a phrase.
+# A quotation mark behind a backslash opens nothing (programs escape names that they then do not quote).
 # "::" belongs to DECnet node names; a "[" that opens no literal and a ")" that closes nothing to an atom.
 _SHAPES = (
     r"[ \t\r\n]*+(?:"
-    r"(=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?=|(?>(?:[^ \t\r\n(<>@,;:\"\[]++|::|\[(?![^\[\]\\()<>,;\r\n]*+\]))+))"
+    r"(=\?[^?\s]++\?[bBqQ]\?[^?\s]*+\?=|(?>(?:[^ \t\r\n(<>@,;:\"\[\\]++|\\\"?+|::|\[(?![^\[\]\\()<>,;\r\n]*+\]))+))"
     r"|([@:]|<++|>++|,++|;++)"
     r"|%s"
     r"|(\[[^\[\]\\()<>,;\r\n]*+\])"
