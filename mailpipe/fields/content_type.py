@@ -4,7 +4,9 @@
     kind.value, kind.charset, kind.params["charset"]      # "text/html", "utf-8", "utf-8"
     ContentType.of("text/plain", charset="utf-8").render()
 
-A body that names no media type is text/plain with a defect (RFC 2045 section 5.2).
+A body that names no media type is text/plain with a defect (RFC 2045 section 5.2). QUIRK: where it names a type and no
+subtype, "multipart" with a boundary is multipart/mixed, and pictures, sound and data are application/octet-stream; a
+comma or a colon behind the media type is read as the semicolon that should stand there.
 
 Never here: boundaries that are searched for; the parser does that.
 """
@@ -28,6 +30,7 @@ _ORDINARY = re.compile(
 )
 _WORD_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"
 _TOKEN = re.compile(rf"{_WORD_SIGNS}++")
+_LONE_TYPE = re.compile(r"(multipart|application|image|audio|video)(?![A-Za-z0-9.+_-])", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(rf"({_WORD_SIGNS}++)[ \t\r\n]*+/[ \t\r\n]*+({_WORD_SIGNS}++)")
 
 
@@ -148,6 +151,16 @@ def _read_any(body: bytes) -> ContentType:
         # QUIRK: "Content-Type: charset=us-ascii" and "text; charset=us-ascii" keep their parameters.
         first = text[start:stop]
         params = parse_parameters(text, defects, start if "=" in first and "/" not in first else stop)
-        return _make("text", "plain", params, tuple(defects))
-    params = parse_parameters(text, defects, found.end()) if found.end() < len(text) else NO_PARAMETERS
+        kind, subtype = "text", "plain"
+        if lone := _LONE_TYPE.match(text, start):
+            if lone[1].lower() != "multipart":
+                kind, subtype = "application", "octet-stream"
+            elif "boundary" in params.entries:
+                kind, subtype = "multipart", "mixed"
+        return _make(kind, subtype, params, tuple(defects))
+    behind = found.end()
+    if text[behind : behind + 1] in (",", ":"):
+        defects.append(Defect("invalid-parameter", behind, "a semicolon is missing"))
+        behind += 1
+    params = parse_parameters(text, defects, behind) if behind < len(text) else NO_PARAMETERS
     return _make(found[1].lower(), found[2].lower(), params, tuple(defects))

@@ -19,6 +19,9 @@ from mailpipe.fields.content_type import ContentType, parse
         (b"text/plain; charset=utf-8; format=flowed", "text/plain", {"charset": "utf-8", "format": "flowed"}),
         (b'multipart/mixed;\r\n\tboundary="=_a b"', "multipart/mixed", {"boundary": "=_a b"}),
         (b"image/png; name==?utf-8?q?=C3=A4?=", "image/png", {"name": "ä"}),
+        (b"text/html, charset=utf-8", "text/html", {"charset": "utf-8"}),
+        (b"text/html: charset=utf-8; a=b", "text/html", {"charset": "utf-8", "a": "b"}),
+        (b"text/html,; charset=utf-8", "text/html", {"charset": "utf-8"}),
     ],
 )
 def test_a_media_type_is_read(body: bytes, value: str, params: dict[str, str]) -> None:
@@ -36,6 +39,23 @@ def test_what_is_no_media_type_is_text_plain_with_a_defect(body: bytes) -> None:
 def test_parameters_survive_a_bad_media_type() -> None:
     assert parse(b"text; charset=utf-8").charset == "utf-8"
     assert parse(b"charset=utf-8").charset == "utf-8"
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b"multipart; boundary=x", "multipart/mixed"),
+        (b" Multipart/ ;boundary=x", "multipart/mixed"),
+        (b"multipart", "text/plain"),
+        (b"application/; name=a.pdf", "application/octet-stream"),
+        (b"IMAGE", "application/octet-stream"),
+        (b"imagery", "text/plain"),
+    ],
+)
+def test_a_type_without_a_subtype_is_taken_for_a_general_one(body: bytes, value: str) -> None:
+    found = parse(body)
+    assert found.value == value
+    assert found.defects[0].code == "invalid-content-type"
 
 
 def test_what_has_no_parameter_answers_none() -> None:
