@@ -276,6 +276,7 @@ class _Reader:
         self.name: str | None = None  # the phrase before "<"
         self.comments: list[Token] = []
         self.last: int = -1  # whether something was emitted since the last separator, and where it ended
+        self.opened = 0  # where the angle brackets open
         self.loose: str | None = None  # words without an address before a comma: perhaps half a name
         self.loose_name: str | None = None  # the comment behind them, their name where they are a local part
 
@@ -321,7 +322,7 @@ class _Reader:
             self.name = phrase_text(self.text, self.words) if self.words else None
             if self.words and self.last >= 0:
                 self._defect("invalid-address", token.start, "a comma is missing")
-            self.words, self.angle, self.has_at = [], [], False
+            self.words, self.angle, self.has_at, self.opened = [], [], False, token.start
         elif sign == ",":
             self._separate(",", token.start)
             if token.end - token.start > 1:
@@ -415,6 +416,8 @@ class _Reader:
 
     def _close_angle(self, end: int) -> None:
         angle, self.angle, self.has_at = self.angle or [], None, False
+        while self.comments and self.comments[-1].start > self.opened:  # inside angle brackets they name nobody
+            self.comments.pop()
         name, self.name = self.name, None
         address = address_text(angle)
         if address[-1:] == ":" and "@" not in address:
