@@ -30,6 +30,7 @@ _ORDINARY = re.compile(
 )
 _WORD_SIGNS = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]"
 _TOKEN = re.compile(rf"{_WORD_SIGNS}++")
+_BLANKS = re.compile(r"[ \t\r\n]*+")
 _LONE_TYPE = re.compile(r"(multipart|application|image|audio|video)(?![A-Za-z0-9.+_-])", re.IGNORECASE)
 _MEDIA_TYPE = re.compile(rf"({_WORD_SIGNS}++)[ \t\r\n]*+/[ \t\r\n]*+({_WORD_SIGNS}++)")
 
@@ -137,14 +138,10 @@ def parse(body: bytes) -> ContentType:
 def _read_any(body: bytes) -> ContentType:
     defects: list[Defect] = []
     text = body.decode("latin-1")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
-    while text.startswith("(", start):
-        end = comment_end(text, start)
-        if end < 0:
-            break
-        start = len(text) - len(text[end:].lstrip(" \t\r\n"))
+    start = _skip(text, 0)
     found = _MEDIA_TYPE.match(text, start)
-    if found is None:
+    named = (found[1], found[2], found.end()) if found is not None else _commented(text, start)
+    if named is None:
         semicolon = text.find(";", start)
         stop = len(text) if semicolon < 0 else semicolon
         defects.append(Defect("invalid-content-type", start, one_line(text[start:stop].strip())))
@@ -158,9 +155,30 @@ def _read_any(body: bytes) -> ContentType:
             elif "boundary" in params.entries:
                 kind, subtype = "multipart", "mixed"
         return _make(kind, subtype, params, tuple(defects))
-    behind = found.end()
+    kind, subtype, behind = named
     if text[behind : behind + 1] in (",", ":"):
         defects.append(Defect("invalid-parameter", behind, "a semicolon is missing"))
         behind += 1
     params = parse_parameters(text, defects, behind) if behind < len(text) else NO_PARAMETERS
-    return _make(found[1].lower(), found[2].lower(), params, tuple(defects))
+    return _make(kind.lower(), subtype.lower(), params, tuple(defects))
+
+
+def _skip(text: str, position: int) -> int:
+    """Behind white space and comments."""
+    while (blanks := _BLANKS.match(text, position)) is not None:
+        position = blanks.end()
+        end = comment_end(text, position) if text.startswith("(", position) else -1
+        if end < 0:
+            break
+        position = end
+    return position
+
+
+def _commented(text: str, start: int) -> tuple[str, str, int] | None:
+    """Type, subtype and where they end, with comments round the slash; None where there is no media type."""
+    kind = _TOKEN.match(text, start)
+    slash = _skip(text, kind.end()) if kind is not None else -1
+    if kind is None or not text.startswith("/", slash):
+        return None
+    subtype = _TOKEN.match(text, _skip(text, slash + 1))
+    return None if subtype is None else (kind[0], subtype[0], subtype.end())

@@ -1,4 +1,5 @@
 import pickle
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from mailpipe.fields.content_type import ContentType, parse
         (b' TEXT/HTML; Charset="utf-8"\r\n', "text/html", {"charset": "utf-8"}),
         (b"text/plain; charset=us-ascii (plain text)", "text/plain", {"charset": "us-ascii"}),
         (b"(x) text / plain (y) ; a=b", "text/plain", {"a": "b"}),
+        (b"(x)image(y)/(z)png(x);(y)a(z)= (x) b", "image/png", {"a": "b"}),
         (b"text/plain charset=utf-8", "text/plain", {"charset": "utf-8"}),
         (b"text/plain; charset=utf-8; format=flowed", "text/plain", {"charset": "utf-8", "format": "flowed"}),
         (b'multipart/mixed;\r\n\tboundary="=_a b"', "multipart/mixed", {"boundary": "=_a b"}),
@@ -109,3 +111,16 @@ def test_a_composed_disposition_leaves_out_what_is_none() -> None:
     assert ContentDisposition.of("inline", filename=None).render() == b"inline"
     with pytest.raises(ComposeError):
         ContentDisposition.of("in line")
+
+
+@pytest.mark.parametrize("unit", [b"(a) ", b"(", b"()", b"a/(", b"a(b)"])
+def test_every_repetition_takes_linear_time(unit: bytes) -> None:
+    def cost(size: int) -> float:
+        body = unit * (size // len(unit)) + b"text/plain"
+        start = time.process_time()
+        parse(body)
+        return time.process_time() - start
+
+    small = min(cost(50_000) for _ in range(3))
+    # Eight times as much; a quadratic reader would take 64 times as long.
+    assert min(cost(400_000) for _ in range(2)) < max(small, 0.002) * 24
