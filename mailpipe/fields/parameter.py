@@ -30,6 +30,7 @@ _ORDINARY = re.compile(
 _NAME = re.compile(rf"({_NAME_SIGNS}++)[ \t\r\n]*+=[ \t\r\n]*+")
 _BARE_NAME = re.compile(rf"{_NAME_SIGNS}++")
 _QUOTED = re.compile(r'"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"', re.DOTALL)
+_DOUBLED = re.compile(r'""([^";\s][^";]*+)(?:""?|(?=;)|\Z)')  # QUIRK: 'name=""a.txt""'
 _WORD = re.compile(r"[^; \t\r\n]++")
 _BLANKS = re.compile(r"[ \t\r\n]*+")
 _SEPARATORS = re.compile(r"[; \t\r\n]*+")
@@ -259,6 +260,9 @@ class _Reader:
         text = self.text
         found = None if self.has_open_quote else _QUOTED.match(text, position)
         if found is not None:
+            if not found[1] and (doubled := _DOUBLED.match(text, position)):
+                found = doubled
+                self._defect("invalid-parameter", position, "doubled quotation marks")
             inside, position = found[1], self._skip(found.end())
             if position < len(text) and text[position] != ";" and not _NAME.match(text, position):
                 end = text.find(";", position)
