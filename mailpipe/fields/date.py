@@ -258,6 +258,8 @@ class _Pieces:
             self.year, self.month, self.day, self.is_obsolete = year, int(month), int(day), True
         elif kind == "dashed":
             day, month, year = re.split(r"[-/.]", piece)
+            if int(month) > 12:  # as in America; where both can be the month, the day is taken to come first
+                day, month = month, day
             self.year, self.month, self.day, self.is_obsolete = year, int(month), int(day), True
         return True
 
@@ -269,7 +271,7 @@ class _Pieces:
             self.month = _MONTHS[low[:3]]
             self.is_obsolete = self.is_obsolete or len(low) > 3
         elif self.clock is None:
-            return low == "t" or low[:3] in _DAY_STEMS or (is_first and not self.numbers)
+            return low in ("t", "at") or low[:3] in _DAY_STEMS or (is_first and not self.numbers)
         elif not self.zone:
             self.zone = word
         return True
