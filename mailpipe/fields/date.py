@@ -305,6 +305,8 @@ def _read(text: str) -> tuple[datetime | None, str, bool]:
         if not pieces.take(found):
             return None, "", False
     day, year, month = pieces.day, pieces.year, pieces.month
+    if month is None and len(pieces.numbers) == 3 and len(pieces.numbers[1]) <= 2:
+        month, pieces.is_obsolete = int(pieces.numbers.pop(1)), True
     for digits in pieces.numbers:
         if day is None and len(digits) <= 2:
             day = int(digits)
