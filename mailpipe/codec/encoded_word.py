@@ -27,6 +27,7 @@ _WORD = re.compile(
 )
 # The same for `sub`, where no payload may reach over the beginning of another word.
 _WORD_HERE = re.compile(rb"=\?[^?\s]{1,80}+\?[BbQq]\?[^?]*+\?=")
+_RAW_WORD = re.compile(r"(=\?([!-)+->@-~]{1,80}+)(\*[!->@-~]{0,80}+)?\?[Qq]\?)([^?]*+)\?=")
 _STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2})")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UTF_8 = frozenset((b"utf-8", b"UTF-8", b"Utf-8"))
@@ -83,12 +84,33 @@ def decode_text(text: str, defects: list[Defect] | None = None) -> str:
     >>> decode_text("=?iso-8859-1?Q?=E4?= ö")
     'ä ö'
     """
-    if "=?" not in text and text.isascii():
-        return text
+    is_ascii = text.isascii()
+    if "=?" not in text:
+        if is_ascii:
+            return text
+    elif not is_ascii:
+        text = _RAW_WORD.sub(_as_octets, text)
     try:
         return decode(text.encode("utf-8", "surrogateescape"), defects)
     except UnicodeEncodeError:
         return decode(text.encode("utf-8", "replace"), defects)
+
+
+def _as_octets(found: re.Match[str]) -> str:
+    """A "Q" word whose raw octets have become text, with octets again: of its own charset, or those of a guess."""
+    if found[0].isascii():
+        return found[0]
+    letters = [letter if letter.isascii() else _hexadecimal(letter, found[2]) for letter in found[4]]
+    return f"{found[1]}{''.join(letters)}?="
+
+
+def _hexadecimal(letter: str, label: str) -> str:
+    for codec in (charset.codec_name(label) or "utf_8", "latin_1"):
+        try:
+            return "".join([f"={octet:02X}" for octet in letter.encode(codec)])
+        except UnicodeError:
+            continue
+    return letter
 
 
 class _Field:

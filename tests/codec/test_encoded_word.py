@@ -52,6 +52,11 @@ def test_text_that_is_text_already_is_read_too():
     assert encoded_word.decode_text("caf\udce9") == "café"
 
 
+def test_characters_inside_a_word_are_those_of_its_charset():
+    assert encoded_word.decode("=?iso-8859-1?Q?Fr\xf6sche?=".encode("latin-1")) == "Frösche"
+    assert encoded_word.decode_text("ö =?iso-8859-1?Q?Fr\xf6sche=E4?= =?utf-8?q?\xf6?=") == "ö Fröscheäö"
+
+
 @given(st.binary(max_size=200) | st.text(alphabet="=?utf-8Bbq _AZ", max_size=80).map(str.encode))
 def test_decoding_never_raises(octets):
     defects = []

@@ -192,8 +192,13 @@ def test_a_pydantic_model_takes_an_address_as_text() -> None:
         Row.model_validate({"who": "a@b, c@d"})
 
 
+def test_raw_octets_inside_an_encoded_word_are_those_of_its_charset() -> None:
+    assert pairs("=?iso-8859-1?Q?M\xfcller?= <m@a.example>".encode("latin-1")) == [("Müller", "m@a.example")]
+    assert pairs(b"Kai =?koi8-r?Q?\xe4=C1?= <m@a.example>") == [("Kai Да", "m@a.example")]
+
+
 @pytest.mark.parametrize(
-    "unit", ["(", ")", "<", ">", ",", ";", ":", '"', '\\"', "@", "[", "a ", "<a", "<a@b,", "a@b ", "a:b;", "(()", "::", "=?a?q?"]
+    "unit", ["(", ")", "<", ">", ",", ";", ":", '"', '\\"', "@", "[", "a ", "<a", "<a@b,", "a@b ", "a:b;", "(()", "::", "=?a?q?", "=?a?q?ö"]
 )
 def test_every_repetition_takes_linear_time(unit: str) -> None:
     def cost(size: int) -> float:
