@@ -60,17 +60,17 @@ class Message(Entity):
     @property
     def to(self) -> AddressList:
         """The primary recipients; every To field where there are several."""
-        return self._addresses("to")
+        return self._recipients("to")
 
     @property
     def cc(self) -> AddressList:
-        """The secondary recipients."""
-        return self._addresses("cc")
+        """The secondary recipients; every Cc field where there are several."""
+        return self._recipients("cc")
 
     @property
     def bcc(self) -> AddressList:
-        """The hidden recipients."""
-        return self._addresses("bcc")
+        """The hidden recipients; every Bcc field where there are several."""
+        return self._recipients("bcc")
 
     def _addresses(self, name: str) -> AddressList:
         value = self.value_of(name)
@@ -78,6 +78,14 @@ class Message(Entity):
             assert isinstance(_NO_ADDRESSES, AddressList)
             return _NO_ADDRESSES
         return value
+
+    def _recipients(self, name: str) -> AddressList:
+        values = self.values_of(name)
+        if len(values) == 1 and isinstance(values[0], AddressList):
+            return values[0]
+        lists = [value for value in values if isinstance(value, AddressList)]
+        members = tuple([member for value in lists for member in value.members])
+        return AddressList(members, tuple([defect for value in lists for defect in value.defects]))
 
     @property
     def date(self) -> datetime | None:

@@ -277,6 +277,14 @@ def test_every_name_of_the_contract_can_be_used() -> None:
     of_snapshots(message)
 
 
+def test_recipients_are_those_of_every_field() -> None:
+    message = parse(b"To: ann@a.example\nFrom: x@a.example\nTO: Team: bob@b.example;\nCc: c@c.example\nTo:\n\n")
+    assert [str(member) for member in message.to] == ["ann@a.example", "Team: bob@b.example;"]
+    assert message.cc.addresses == ("c@c.example",) and not message.bcc
+    assert [field.name for field in message.header] == ["To", "From", "TO", "Cc", "To"]
+    assert message.to.addresses == ("ann@a.example", "bob@b.example")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
 def test_the_contract_is_typed() -> None:
