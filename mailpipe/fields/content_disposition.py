@@ -109,11 +109,19 @@ def parse(body: bytes) -> ContentDisposition:
     start = len(text) - len(text.lstrip(" \t\r\n"))
     if text.startswith("(", start) and (end := comment_end(text, start)) > 0:
         start = len(text) - len(text[end:].lstrip(" \t\r\n"))
+    if text.startswith('"', start):
+        # QUIRK: '"attachment"; filename=a.txt'
+        defects.append(Defect("invalid-disposition", start, "quotation marks round the disposition"))
+        text, start = text.replace('"', " ", 2), start + 1
     found = _TOKEN.match(text, start)
     if found is None or text.startswith("=", found.end()):
         defects.append(Defect("invalid-disposition", start, one_line(text[start:].strip())))
         semicolon = text.find(";", start)
         behind = start if found is not None else len(text) if semicolon < 0 else semicolon
         return _make("attachment", parse_parameters(text, defects, behind), tuple(defects))
-    params = parse_parameters(text, defects, found.end()) if found.end() < len(text) else NO_PARAMETERS
+    behind = found.end()
+    if text[behind : behind + 1] in (",", ":"):
+        defects.append(Defect("invalid-parameter", behind, "a semicolon is missing"))
+        behind += 1
+    params = parse_parameters(text, defects, behind) if behind < len(text) else NO_PARAMETERS
     return _make(found[0].lower(), params, tuple(defects))

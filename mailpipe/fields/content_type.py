@@ -139,6 +139,11 @@ def _read_any(body: bytes) -> ContentType:
     defects: list[Defect] = []
     text = body.decode("latin-1")
     start = _skip(text, 0)
+    if text.startswith('"', start):
+        # QUIRK: '"text/html"; charset=utf-8'
+        defects.append(Defect("invalid-content-type", start, "quotation marks round the media type"))
+        text = text.replace('"', " ", 2)
+        start = _skip(text, start)
     found = _MEDIA_TYPE.match(text, start)
     named = (found[1], found[2], found.end()) if found is not None else _commented(text, start)
     if named is None:

@@ -24,6 +24,8 @@ from mailpipe.fields.content_type import ContentType, parse
         (b"text/html, charset=utf-8", "text/html", {"charset": "utf-8"}),
         (b"text/html: charset=utf-8; a=b", "text/html", {"charset": "utf-8", "a": "b"}),
         (b"text/html,; charset=utf-8", "text/html", {"charset": "utf-8"}),
+        (b'"text/html"; name="a;b"', "text/html", {"name": "a;b"}),
+        (b' (x) "text/html; charset=utf-8"', "text/html", {"charset": "utf-8"}),
     ],
 )
 def test_a_media_type_is_read(body: bytes, value: str, params: dict[str, str]) -> None:
@@ -105,6 +107,15 @@ def test_a_disposition_without_a_token_is_an_attachment_with_a_defect() -> None:
     value = content_disposition.parse(b"; filename=a.txt")
     assert (value.value, value.filename, value.defects[0].code) == ("attachment", "a.txt", "invalid-disposition")
     assert content_disposition.parse(b"filename=a.txt").filename == "a.txt"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'"Inline"; filename="a.txt"', b'"inline; filename=a.txt"', b'inline,filename="a.txt"', b"inline: filename=a.txt"],
+)
+def test_a_disposition_may_be_quoted_and_its_semicolon_another_sign(body: bytes) -> None:
+    value = content_disposition.parse(body)
+    assert (value.value, value.filename, len(value.defects)) == ("inline", "a.txt", 1)
 
 
 def test_a_composed_disposition_leaves_out_what_is_none() -> None:
