@@ -141,3 +141,24 @@ def test_text_alone_is_the_same_text():
     for octets in (b"a", "é".encode(), b"\xe9", b"\x1b$B8!\x1b(B"):
         for label in ("utf-8", "iso-2022-jp", "x"):
             assert charset.text_of(octets, label) == charset.decode_text(octets, label).text
+
+
+@given(st.binary(max_size=60), st.sampled_from(["", "us-ascii", "utf-8", "iso-8859-1", "shift_jis", "iso-2022-jp", "x-odd"]))
+def test_text_in_a_hurry_is_the_same_text(octets, label):
+    for one in (octets, b"\xef\xbb\xbf" + octets, b"\x1b$B8!\x1b(B" + octets):
+        assert charset.text_in(one, label) == charset.decode_text(one, label).text
+
+
+@pytest.mark.parametrize("often", [1, 2000])
+@pytest.mark.parametrize("signs", ["’", "’“”", "’“”–…€", "\x81", "\x81’"])
+def test_signs_of_windows_are_read_whether_few_or_many(signs, often):
+    text = "It s a long way to the text with signs in it. " * 100 + signs * often
+    octets = b"".join(bytes([ord(sign)]) if ord(sign) < 256 else sign.encode("cp1252") for sign in text)
+    for label in ("iso-8859-1", "windows-1252"):
+        assert charset.decode_text(octets, label).text == text
+
+
+def test_a_text_of_cyrillic_with_a_few_octets_broken_stays_utf_8_without_declaration():
+    octets = "Съешь ещё этих мягких французских булок".encode() + b"\xff and \xff"
+    decoded = charset.decode_text(octets)
+    assert (decoded.charset, decoded.known_by, decoded.text.count("\ufffd")) == ("utf-8", "utf-8", 2)
