@@ -250,9 +250,7 @@ class Entity(Node):
         if kind.type == "multipart":
             return False
         disposition = self.disposition
-        if disposition is not None and disposition.value != "inline":
-            return True
-        if self.filename:
+        if (disposition is not None and disposition.value != "inline") or self.filename:
             return True
         return kind.type not in ("text", "message") and self.content_id is None
 
@@ -392,7 +390,10 @@ class Entity(Node):
     @property
     def octets(self) -> bytes:
         """The body with its transfer encoding undone (RFC 2045 section 6); an unknown encoding is left alone."""
-        return transfer.decode(self.raw_body, self.transfer_encoding)
+        if self._document is None:
+            return transfer.decode(self.raw_body, self.transfer_encoding)
+        octets, encoding = self.raw_body, self._encoding  # in this order: what finds the body finds its encoding
+        return octets if encoding is None else transfer.decode(octets, encoding_named(encoding[:200]))
 
     @property
     def decoded_text(self) -> DecodedText:
@@ -402,7 +403,7 @@ class Entity(Node):
     @property
     def text(self) -> str:
         """The body as str, transfer encoding and charset undone; line ends as they are."""
-        return self.decoded_text.text
+        return charset.text_in(self.octets, self.content_type.charset)
 
     def open(self) -> io.BufferedIOBase:
         """The decoded body as a stream that holds a block at a time."""
