@@ -22,8 +22,9 @@ __all__ = ["blocks", "decode", "encode"]
 
 _STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2}|\r?\n|\Z)")
 _SOFT_BARE_CR = re.compile(rb"=[ \t]*+\r(?!\n)")
-# A CR that stands alone or has a blank before it: a literal first character, so that the search is a memchr.
-_ODD_CR = re.compile(rb"\r(?:(?!\n)|(?<=[ \t]\r))")
+# A CR that stands alone or has a blank before it, and perhaps the first octet of all: a literal first character, so
+# that the search looks for nothing else, and one assertion behind it, not two.
+_ODD_CR = re.compile(rb"\r.(?<![^ \t]\r\n)", re.DOTALL)
 _BARE_CR_BEHIND_SIGN = re.compile(rb"\r(?!\n)(?<=[= \t]\r)")
 _BLANK_BEFORE_LF = re.compile(rb"\n(?<=[ \t]\n)")
 _BLANK_BEFORE_CRLF = re.compile(rb"\r(?=\n)(?<=[ \t]\r)")
@@ -52,7 +53,7 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
 def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
     encoded = octets
     if has_cr:
-        if _ODD_CR.search(encoded):
+        if _ODD_CR.search(encoded, 2 if encoded[:2] == b"\r\n" else 0) or encoded[-1:] == b"\r":
             if _BARE_CR_BEHIND_SIGN.search(encoded):
                 encoded = _SOFT_BARE_CR.sub(b"=\n", encoded)
             if _BLANK_BEFORE_CRLF.search(encoded):

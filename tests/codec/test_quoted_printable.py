@@ -76,3 +76,11 @@ def test_blanks_without_a_line_end_take_linear_time():
     assert quoted_printable.decode(b" " * 500_000 + b"x") == b" " * 500_000 + b"x"
     assert len(quoted_printable.decode(b"=" * 300_000)) == 299_999
     assert quoted_printable.decode(b" \t" * 200_000 + b"\n") == b"\n"
+
+
+@given(st.lists(st.lists(st.sampled_from([b"a", b" ", b"\t", b"=41", b"=20", b"=", b"\r"]), max_size=4).map(b"".join), max_size=5))
+def test_blanks_before_line_ends_are_as_good_as_none(lines):
+    for line_end in (b"\r\n", b"\n"):
+        bare = [line.replace(b"\r", b"") if line_end == b"\n" else line for line in lines]
+        stripped = [line.rstrip(b" \t") for line in bare]
+        assert quoted_printable.decode(line_end.join(bare)) == quoted_printable.decode(line_end.join(stripped))
