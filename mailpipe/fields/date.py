@@ -120,7 +120,7 @@ def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
 
 
 days, zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
-"""What stands before the clock of a date and what behind it: many mails were written, and many hops made, on one day."""
+"""What stands before the clock of a date and what behind it: many mails were written, many hops made, on one day."""
 
 
 def parse(body: bytes) -> DateTime:

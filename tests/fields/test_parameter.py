@@ -101,8 +101,8 @@ def test_names_are_looked_up_in_any_case() -> None:
 def test_a_rendered_value_reads_back(value: str) -> None:
     octets = Parameters({"filename": value}).render()
     assert octets.isascii()
-    # An encoded word is decoded wherever it stands, and a path keeps its backslashes: neither is lossless.
-    if "=?" not in value and "\\" not in value:
+    # An encoded word is decoded wherever it stands, a path keeps its backslashes, a byte order mark is no text.
+    if "=?" not in value and "\\" not in value and value[:1] != "\ufeff":
         assert parse(octets.decode("ascii"))["filename"] == value
 
 
