@@ -19,7 +19,7 @@ from mailpipe.message.lines import Lines
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR
 from mailpipe.wire.folding import body_of, fold
 
-_PLAIN = re.compile(r"[!-<>-~](?:[!-<>-~]| (?! ))*(?<! )|[!-<>-~]", re.ASCII)
+_PLAIN = re.compile(r"[!-9;-~]++: [!-<>-~]++(?> [!-<>-~]++)*")  # words with one blank between them, no "="
 _NAME = re.compile(r"[!-9;-~]{1,900}")
 
 
@@ -138,11 +138,10 @@ class Field:
 
 def composed(name: str, value: "str | bytes | FieldValue", line_end: bytes) -> bytes:
     """The octets of a new field; arguments and errors as for `Field.compose`."""
+    if value.__class__ is str and len(line := f"{name}: {value}") <= 78 and ":" not in name and _PLAIN.fullmatch(line):
+        return line.encode("ascii") + line_end  # neither an encoded word nor a fold is needed, whatever the field
     if not _NAME.fullmatch(name):
         raise ComposeError(f"{name!r} is no field name (RFC 5322 section 2.2)")
-    if value.__class__ is str and len(name) + len(value) <= 76 and _PLAIN.fullmatch(value):
-        # neither an encoded word nor a fold is needed, whatever the field
-        return b"%b: %b%b" % (name.encode("ascii"), value.encode("ascii"), line_end)
     if isinstance(value, FieldValue):
         body = value.render() if hasattr(value, "render") else render(name, str(value))
     elif isinstance(value, str):

@@ -20,8 +20,10 @@ class Slice:
         self.document, self.start, self.stop = document, start, stop
 
     @property
-    def view(self) -> memoryview:
-        """The octets where they stand."""
+    def view(self) -> bytes | memoryview:
+        """The octets where they stand; a copy of some thousands, which is made in less time than a view."""
+        if self.stop - self.start < 1 << 16:
+            return self.document.octets[self.start : self.stop]
         return memoryview(self.document.octets)[self.start : self.stop]
 
     def __bytes__(self) -> bytes:

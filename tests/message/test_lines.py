@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 import mailpipe
 from mailpipe import Field, Header
+from mailpipe.errors import ComposeError
 
 PIECES = st.sampled_from([
     b"\n", b"\r\n", b"\n ", b"\r\n\t", b"\r", b" ", b"\t", b"  \n", b":", b": ", b" :", b"A: b\n", b"Subject: x \n", b"SUBJECT:y\r\n",
@@ -70,3 +71,16 @@ def test_beyond_the_limit_of_fields_the_rest_is_one() -> None:
 @pytest.mark.parametrize("blanks", [b" " * 200_000, b"\n " * 100_000, b"\t\r\n" * 0 + b"=" * 200_000])
 def test_a_field_of_blanks_is_read_in_one_go(blanks: bytes) -> None:
     assert mailpipe.parse(b"A: x" + blanks + b"y\nB: z\n\n").header.items()[1] == ("B", "z")
+
+
+@pytest.mark.parametrize("name", ["A: b", "A:", ":", "", "A b", "Ä", "A\n"])
+def test_a_name_that_is_none_is_refused_also_beside_a_plain_text(name: str) -> None:
+    with pytest.raises(ComposeError):
+        Field.compose(name, "plain text")
+
+
+@given(st.text("aZ:=?\t ~!<>ä\"", max_size=12))
+def test_a_text_that_is_written_as_it_is_comes_back(text: str) -> None:
+    field = Field.compose("Subject", text)
+    assert field.text in (text, text.strip(" \t"))
+    assert field.raw.isascii()
