@@ -173,22 +173,23 @@ class Entity(Node):
         # what `Grammar.find` does, without the call: most questions are asked here
         octets, start, stop, grammar = document.octets, self._start, self._header_stop, document.grammar
         first, search, match, _ = grammar.finders.get(name) or grammar.finder(name)
-        found = match(octets, start, stop) if start < stop and octets[start] in first else None
-        if found is None:
-            found = search(octets, start, stop)
-        return None if found is None else found[1]
+        if start < stop and octets[start] in first and (found := match(octets, start, stop)):
+            return found[1]
+        return found[1] if (found := search(octets, start, stop)) else None
 
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""
-        if self._header is not None and self._header.is_cut:  # each field keeps its value
-            return self._header.value_of(name)
+        header = self._header
+        if header is not None and (lines := header._lines) is not None:  # each field keeps its value
+            place = lines.place_of(name)
+            return None if place is None else lines.value(place)
         body = self._find(name)
         return None if body is None else parse_often(name, body)
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed value of every field of that name, in order."""
         document = self._document
-        if document is None or (self._header is not None and self._header.is_cut):
+        if document is None or (self._header is not None and self._header._lines is not None):
             return self.header.values_of(name)
         if self._header_stop < 0:
             scan_header(self)

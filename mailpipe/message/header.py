@@ -27,8 +27,7 @@ class Header:
     """Ordered, case-insensitive, multi-valued. Frozen: `with_…` and `without` give new ones."""
 
     __slots__ = (
-        "_begin", "_end", "_fields", "_grammar", "_index", "_limit", "_lines", "_octets", "_offset", "_prefix",
-        "_searches",
+        "_begin", "_end", "_fields", "_grammar", "_limit", "_lines", "_octets", "_offset", "_prefix", "_searches",
     )  # fmt: skip
 
     _prefix: bytes  # an mbox line before the fields
@@ -38,7 +37,6 @@ class Header:
     _offset: int | None  # of the block in the parsed source
     _lines: Lines | None  # None: only searched so far
     _fields: list[Field] | None
-    _index: dict[str, int] | None  # lower-case name → the first line of it
     _grammar: Grammar
     _limit: int
     _searches: int
@@ -60,15 +58,14 @@ class Header:
         limit: int,
     ) -> None:
         self._prefix, self._octets, self._begin, self._end, self._offset = prefix, octets, begin, end, offset
-        self._lines = self._fields = self._index = None
+        self._lines = self._fields = None
         self._grammar, self._limit, self._searches = grammar, limit, 0
 
     @classmethod
     def _received(cls, octets: Buffer, begin: int, end: int, grammar: Grammar, limit: int) -> "Header":
         """A header that is a span of what was parsed."""
         header, prefix = cls.__new__(cls), b""
-        head = octets[begin : begin + 6]
-        if head[:1] in (b"F", b">") and (head[:5] == b"From " or head == b">From "):
+        if begin < end and octets[begin] in b"F>" and octets[begin : begin + 6].removeprefix(b">")[:5] == b"From ":
             # an mbox separator (RFC 4155) is no field, but it is kept
             line = octets.find(grammar.line_end, begin, end) + 1 or end
             prefix, begin = octets[begin:line], line
@@ -94,22 +91,10 @@ class Header:
 
     # -- the parts
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether its fields were asked for, so that looking up is quicker than searching."""
-        return self._lines is not None
-
-    def value_of(self, name: str) -> FieldValue | None:
-        """The typed value of the first field of that name, None where there is none."""
-        place = self._place(name)
-        return None if place is None else self._all_lines().value(place)
-
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed value of every field of that name, in order."""
-        if self._place(name) is None:
-            return []
-        lines, key = self._all_lines(), name.lower()
-        return [lines.value(place) for place, one in enumerate(lines.keys) if one == key]
+        lines = self._all_lines()
+        return [lines.value(place) for place in lines.places_of(name)]
 
     def _all_lines(self) -> Lines:
         """The lines of the block."""
@@ -137,13 +122,6 @@ class Header:
             self._fields = fields_of(self._all_lines())
         return self._fields
 
-    def _place(self, name: str) -> int | None:
-        """Where the first field of a name stands among the lines."""
-        if self._index is None:
-            keys = self._all_lines().keys
-            self._index = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-        return self._index.get(name.lower()) if name else None
-
     # -- looking up
 
     def first(self, name: str) -> Field | None:
@@ -151,7 +129,7 @@ class Header:
         if self._lines is None and self._searches < _SEARCHES:
             self._searches += 1
             return self._search(name)
-        place = self._place(name)
+        place = self._all_lines().place_of(name)
         return None if place is None else self._all()[place]
 
     def _search(self, name: str) -> Field | None:
@@ -177,7 +155,7 @@ class Header:
     def _extent(self, found: re.Match[bytes]) -> tuple[int, int]:
         """Where a field that was found begins and where its line end stops."""
         start, stop = found.span()
-        if self._octets[start : start + 1] == self._grammar.line_end:  # type: ignore[index]
+        if self._octets[start] == self._grammar.line_end[0]:  # type: ignore[index]
             start += 1
         return start, stop + 1 if stop < self._end else stop
 
@@ -200,10 +178,8 @@ class Header:
         if self._lines is None and self._searches < _SEARCHES:
             self._searches += 1
             return tuple(self._search_all(name))
-        if self._place(name) is None:
-            return ()
-        fields, key = self._all(), name.lower()
-        return tuple([fields[place] for place, one in enumerate(self._all_lines().keys) if one == key])
+        fields = self._all()
+        return tuple([fields[place] for place in self._all_lines().places_of(name)])
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The decoded text of the first field of that name, or the default."""
@@ -251,11 +227,13 @@ class Header:
         >>> mailpipe.parse(b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\nTo: Ada\n <ada@example.org>\n\n").header.items()
         (('Subject', 'Grüße'), ('To', 'Ada <ada@example.org>'))
         """
-        lines = self._all_lines()
+        lines = self._lines
+        if lines is None:
+            lines = self._all_lines()
         items = lines.items
         if lines.is_complete:
-            return tuple(items)  # type: ignore[arg-type]
-        return tuple((field.name, field.text) for field in self)
+            return items  # type: ignore[return-value]
+        return tuple([(field.name, field.text) for field in self])
 
     # -- changing
 
@@ -267,14 +245,16 @@ class Header:
         """
         octets, end = self._octets, self._end
         if octets is not None:
-            grammar = self._grammar
-            found = grammar.find(name, octets, self._begin, end)
+            begin, grammar = self._begin, self._grammar
+            found = grammar.find(name, octets, begin, end)
             if found is not None and grammar.finder(name)[1](octets, found.end(), end) is None:
                 start, stop = self._extent(found)
-                last = octets[stop - 2 : stop]
-                line_end = last if last == b"\r\n" else b"\n" if last[1:] == b"\n" else self.line_end
+                if octets[stop - 1] == 0x0A:
+                    line_end = b"\r\n" if octets[stop - 2] == 0x0D else b"\n"
+                else:
+                    line_end = self.line_end
                 made = composed(name, value, line_end)
-                return self._of_block(b"".join((octets[self._begin : start], made, octets[stop:end])))
+                return self._of_block(b"".join((octets[begin:start], made, octets[stop:end])))
         made = composed(name, value, self.line_end)
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]

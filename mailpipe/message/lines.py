@@ -16,15 +16,18 @@ from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
-_FOLD = re.compile(r"\n(?=[ \t])")  # a literal first, so that the search is a memchr
-# Behind the unfolding, where every line is a field. A blank before the colon may have been a fold, which makes it none.
-_ITEM = re.compile(r"^([!-9;-~]++):[ \t]*+(.*[^ \t\n]|)", re.MULTILINE)
+_FOLD = re.compile(r"\n(?=[ \t])")  # a literal first, so that a search has an octet to look for
+# Behind the unfolding, where every line is a field; what is none gives two empty groups. A blank before the colon may
+# have been a fold, which makes it none. A CR never stands here: with it the set is a table, quicker than two ranges.
+_ITEM = re.compile(r"\n(?:([\r!-9;-~]++):[ \t]*+(.*[^ \t\n]|)|(?!\Z))")
+_NO_ITEM = ("", "")
+_ENCODED = re.compile(r"\?(?<==\?)")  # of the two signs the rarer first
 
 Item = tuple[str, str | None]
 """A field's name as written and its text; None where the text takes a look at its charset or its encoded words."""
 
 
-def names_and_texts(block: bytes, most: int) -> tuple[list[Item], bool] | None:
+def names_and_texts(block: bytes, most: int) -> tuple[tuple[Item, ...], bool] | None:
     """The name and the text of every field of a block whose lines end with LF or CRLF.
 
     Args:
@@ -43,18 +46,31 @@ def names_and_texts(block: bytes, most: int) -> tuple[list[Item], bool] | None:
         if text.count("\r") != text.count("\r\n"):
             return None
         text = text.replace("\r", "")
-    text = _FOLD.sub("", text)
+    text = "\n" + _FOLD.sub("", text)
     found: list[Item] = _ITEM.findall(text)
-    if len(found) != text.count("\n") + (text[-1:] not in ("", "\n")) or len(found) > most:
+    if _NO_ITEM in found or len(found) > most:
         return None
     # a single sign is found by memchr, two of them are not
-    if is_ascii and ("?" not in text or "=?" not in text) and "\x1b" not in text:
-        return found, True
+    if is_ascii and ("?" not in text or _ENCODED.search(text) is None) and "\x1b" not in text:
+        return tuple(found), True
     plain = [
         (name, body if body.isascii() and "=?" not in body and "\x1b" not in body else None)  # type: ignore[union-attr,operator]
         for name, body in found
     ]
-    return plain, False
+    return tuple(plain), False
+
+
+class _Keys(dict[str, str]):
+    """Names as written, and in lower case: those that mail is full of."""
+
+    def __missing__(self, name: str) -> str:
+        key = name.lower()
+        if len(self) < 4000 and len(name) < 80:  # LIMIT: a sender's inventions must not fill the memory
+            key = self[name] = sys.intern(key)  # its hash is known, and it is compared by identity
+        return key
+
+
+_KEYS = _Keys()
 
 
 class Lines:
@@ -66,8 +82,8 @@ class Lines:
     """
 
     __slots__ = (
-        "_block", "_grammar", "_is_clean", "_items", "_keys", "_most", "_offsets", "_raws", "_values", "is_complete",
-        "start",
+        "_block", "_grammar", "_is_clean", "_items", "_keys", "_most", "_offsets", "_places", "_raws", "_values",
+        "is_complete", "start",
     )  # fmt: skip
 
     def __init__(
@@ -89,8 +105,9 @@ class Lines:
         """
         self._grammar, self._block, self._raws, self.start, self._most = grammar, block, raws, start, most
         self.is_complete = False
-        self._items: list[Item] | None = None
+        self._items: tuple[Item, ...] | None = None
         self._keys: list[str] | None = None
+        self._places: dict[str, int] | None = None
         self._values: list[FieldValue | None] | None = None
         self._is_clean: bool | None = None
         self._offsets: list[int] | None = None
@@ -108,32 +125,50 @@ class Lines:
         return raws
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> tuple[Item, ...]:
         """Name and text of each."""
         items = self._items
         return items if items is not None else self._read()
 
-    def _read(self) -> list[Item]:
+    def _read(self) -> tuple[Item, ...]:
         raws = self._raws
         if self._grammar is LF_GRAMMAR and (raws is None or len(raws) > 1):
             block = self._block if self._block is not None else b"".join(raws or ())
             found = names_and_texts(block, self._most)
             if found is not None and (raws is None or len(found[0]) == len(raws)):
-                self._items, self.is_complete = found
-                self._is_clean = True
-                return self._items
-        items: list[Item] = [(name_of(raw), None) for raw in self.raws]
-        self._items = items
+                items, self.is_complete = found
+                self._items, self._is_clean = items, True
+                return items
+        self._items = items = tuple([(name_of(raw), None) for raw in self.raws])
         return items
 
     @property
     def keys(self) -> list[str]:
         """The name of each in lower case, "" for a line without a colon."""
-        if self._keys is None:
-            names = [name for name, _ in self.items]
-            keys = "\n".join(names).lower().split("\n")  # one call for all
-            self._keys = keys if len(keys) == len(names) else [name.lower() for name in names]
-        return self._keys
+        keys = self._keys
+        if keys is None:
+            known = _KEYS
+            keys = self._keys = [known[name] for name, _ in self.items]
+        return keys
+
+    def place_of(self, name: str) -> int | None:
+        """Where the first field of a name stands, in whatever case it is written; None where there is none."""
+        places = self._places
+        if places is None:
+            keys = self.keys
+            places = self._places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+            places.pop("", None)  # a line without a colon
+        place = places.get(name)
+        return place if place is not None else places.get(name.lower())
+
+    def places_of(self, name: str) -> list[int]:
+        """Where all fields of a name stand."""
+        first = self.place_of(name)
+        if first is None:
+            return []
+        keys = self.keys
+        key = keys[first]
+        return [place for place, one in enumerate(keys) if one == key]
 
     def __len__(self) -> int:
         return len(self.items if self._raws is None else self._raws)

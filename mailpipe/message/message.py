@@ -15,7 +15,6 @@ from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received, unstructured
-from mailpipe.fields import parse as parse_field
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit, report
 from mailpipe.message.entity import Entity
@@ -25,7 +24,7 @@ from mailpipe.parser.scan import Document, place
 if TYPE_CHECKING:
     from mailpipe.message.snapshot import MessageSnapshot
 
-_NO_ADDRESSES = parse_field("to", b"")
+_NO_ADDRESSES = AddressList()
 
 
 class Message(Entity):
@@ -38,6 +37,9 @@ class Message(Entity):
     @property
     def subject(self) -> str | None:
         """Subject, decoded; None where there is none."""
+        header = self._header
+        if header is not None and header._lines is not None:  # its text is known
+            return header.get("subject")
         body = self._find("subject")
         return None if body is None else unstructured.read(body)
 
@@ -74,10 +76,7 @@ class Message(Entity):
 
     def _addresses(self, name: str) -> AddressList:
         value = self.value_of(name)
-        if not isinstance(value, AddressList):
-            assert isinstance(_NO_ADDRESSES, AddressList)
-            return _NO_ADDRESSES
-        return value
+        return value if isinstance(value, AddressList) else _NO_ADDRESSES
 
     def _recipients(self, name: str) -> AddressList:
         values = self.values_of(name)
@@ -96,8 +95,10 @@ class Message(Entity):
     @property
     def message_id(self) -> str | None:
         """Message-ID without its angle brackets; None where there is none."""
-        identifiers = self._identifiers("message-id")
-        return identifiers[0] if identifiers else None
+        value = self.value_of("message-id")
+        if isinstance(value, MessageId):
+            return value.id or None
+        return value.ids[0] if isinstance(value, MessageIdList) and value.ids else None
 
     @property
     def in_reply_to(self) -> tuple[str, ...]:
