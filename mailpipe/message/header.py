@@ -93,8 +93,7 @@ class Header:
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed value of every field of that name, in order."""
-        lines = self._all_lines()
-        return [lines.value(place) for place in lines.places_of(name)]
+        return self._all_lines().values_of(name)
 
     def _all_lines(self) -> Lines:
         """The lines of the block."""
@@ -165,8 +164,9 @@ class Header:
             self._searches += 1
             found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
             return None if found is None else found[1]
-        field = self.first(name)
-        return None if field is None else field.raw.partition(b":")[2]
+        lines = self._all_lines()
+        place = lines.place_of(name)
+        return None if place is None else lines.raws[place].partition(b":")[2]
 
     def body_of(self, name: str) -> bytes | None:
         """The body of the first field of that name, unfolded; None where there is none."""
@@ -183,8 +183,12 @@ class Header:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The decoded text of the first field of that name, or the default."""
-        field = self.first(name)
-        return default if field is None else field.text
+        lines = self._lines
+        if lines is None:
+            field = self.first(name)
+            return default if field is None else field.text
+        place = lines.place_of(name)
+        return default if place is None else lines.text(place)
 
     def require(self, name: str) -> Field:
         """The first field of that name.
@@ -346,7 +350,9 @@ class Header:
         return not last or last.endswith(self._grammar.line_end)
 
     def __bytes__(self) -> bytes:
-        return self._prefix + self._block if self._prefix else self._block
+        if self._octets is None or self._prefix:
+            return self._prefix + self._block
+        return self._octets[self._begin : self._end]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Header) and bytes(self) == bytes(other)

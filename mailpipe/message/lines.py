@@ -10,16 +10,19 @@ Never here: looking up by name.
 import re
 import sys
 from itertools import accumulate
+from operator import itemgetter
 
 from mailpipe.fields import Text, unstructured
 from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
-_FOLD = re.compile(r"\n(?=[ \t])")  # a literal first, so that a search has an octet to look for
-# Behind the unfolding, where every line is a field; what is none gives two empty groups. A blank before the colon may
-# have been a fold, which makes it none. A CR never stands here: with it the set is a table, quicker than two ranges.
-_ITEM = re.compile(r"\n(?:([\r!-9;-~]++):[ \t]*+(.*[^ \t\n]|)|(?!\Z))")
+# Each pattern begins with a literal, so that a search has an octet to look for. A CR never stands where they are used:
+# with it a set is a table for `re`, which is quicker than two ranges.
+_FOLD = re.compile(r"\n(?=[\r \t])")
+# Behind the unfolding, where every line is a field; one that is none ends the search, with two empty groups. A blank
+# before the colon may have been a fold, which makes it none.
+_ITEM = re.compile(r"\n(?:([\r!-9;-~]++):[ \t]*+(.*[^ \t\n]|)|(?s:.++))")
 _NO_ITEM = ("", "")
 _ENCODED = re.compile(r"\?(?<==\?)")  # of the two signs the rarer first
 
@@ -46,9 +49,9 @@ def names_and_texts(block: bytes, most: int) -> tuple[tuple[Item, ...], bool] | 
         if text.count("\r") != text.count("\r\n"):
             return None
         text = text.replace("\r", "")
-    text = "\n" + _FOLD.sub("", text)
+    text = "\n" + "".join(_FOLD.split(text))  # in a little less time than a substitution
     found: list[Item] = _ITEM.findall(text)
-    if _NO_ITEM in found or len(found) > most:
+    if len(found) > most or (found and found[-1] == _NO_ITEM):
         return None
     # a single sign is found by memchr, two of them are not
     if is_ascii and ("?" not in text or _ENCODED.search(text) is None) and "\x1b" not in text:
@@ -65,12 +68,15 @@ class _Keys(dict[str, str]):
 
     def __missing__(self, name: str) -> str:
         key = name.lower()
-        if len(self) < 4000 and len(name) < 80:  # LIMIT: a sender's inventions must not fill the memory
+        if len(name) < 80:  # LIMIT: a sender's inventions must not fill the memory, nor keep the names of others out
+            if len(self) >= 4000:
+                self.clear()
             key = self[name] = sys.intern(key)  # its hash is known, and it is compared by identity
         return key
 
 
 _KEYS = _Keys()
+_key_of, _name_of_item = _KEYS.__getitem__, itemgetter(0)
 
 
 class Lines:
@@ -147,8 +153,7 @@ class Lines:
         """The name of each in lower case, "" for a line without a colon."""
         keys = self._keys
         if keys is None:
-            known = _KEYS
-            keys = self._keys = [known[name] for name, _ in self.items]
+            keys = self._keys = list(map(_key_of, map(_name_of_item, self.items)))
         return keys
 
     def place_of(self, name: str) -> int | None:
@@ -156,7 +161,7 @@ class Lines:
         places = self._places
         if places is None:
             keys = self.keys
-            places = self._places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+            places = self._places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=False))
             places.pop("", None)  # a line without a colon
         place = places.get(name)
         return place if place is not None else places.get(name.lower())
@@ -195,6 +200,21 @@ class Lines:
                 value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)
             values[place] = value
         return value
+
+    def values_of(self, name: str) -> list[FieldValue]:
+        """The typed values of all fields of a name."""
+        places = self.places_of(name)
+        values = self._values
+        if values is None:
+            values = self._values = [None] * len(self)
+        items, found = self._items or self.items, []
+        for place in places:
+            value = values[place]
+            if value is None:
+                written, text = items[place]
+                value = values[place] = read_known(written, text) if text is not None else self.value(place)
+            found.append(value)
+        return found
 
     def text(self, place: int) -> str:
         """The text of one."""

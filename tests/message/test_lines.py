@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import mailpipe
 from mailpipe import Field, Header
 from mailpipe.errors import ComposeError
+from mailpipe.message import lines
 
 PIECES = st.sampled_from([
     b"\n", b"\r\n", b"\n ", b"\r\n\t", b"\r", b" ", b"\t", b"  \n", b":", b": ", b" :", b"A: b\n", b"Subject: x \n", b"SUBJECT:y\r\n",
@@ -84,3 +85,13 @@ def test_a_text_that_is_written_as_it_is_comes_back(text: str) -> None:
     field = Field.compose("Subject", text)
     assert field.text in (text, text.strip(" \t"))
     assert field.raw.isascii()
+
+
+def test_the_names_that_a_sender_invents_are_not_kept_and_keep_no_other_out() -> None:
+    for letter in (b"a", b"b"):
+        header = mailpipe.parse(b"".join(b"%b%d: x\n" % (letter, number) for number in range(5000))).header
+        assert len(header.items()) == 5000 and header.all("from") == ()
+    assert len(lines._KEYS) <= 4000
+    message = mailpipe.parse(b"X-Seldom: a\nFROM: b@c.example\n\n")
+    assert message.header.items()[1] == ("FROM", "b@c.example") and message.from_.addresses == ("b@c.example",)
+    assert "X-Seldom" in lines._KEYS
