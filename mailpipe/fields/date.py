@@ -44,8 +44,9 @@ _DAY = re.compile(
     rf"[ \t\r\n]*+(?:[A-Z][a-z][a-z],{_W})?([0-9]{{1,2}}){_W}([A-Z][a-z][a-z]){_W}([12][0-9]{{3}}){_W}"
 )
 _ZONE = re.compile(rf"{_W}([+-][0-9]{{4}}|GMT|UTC|[ECMP][SD]T)(?>(?:{_W}\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z")
-# as ctime(3) writes it, and many a program behind it
-_CTIME = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+(\d\d?) (\d\d:\d\d:\d\d) ([12]\d\d\d)", re.ASCII)
+# as ctime(3) writes it, and many a program behind it: the year is behind the clock
+_CTIME_DAY = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+([0-9]{1,2}) ")
+_CTIME_YEAR = re.compile(r" ([12][0-9]{3})")
 _WITHOUT_ZONE = (Defect("invalid-date", 0, "zone missing"),)
 _PIECE = re.compile(
     r"(?P<iso>\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"
@@ -104,23 +105,33 @@ _from_iso = datetime.fromisoformat
 def _read_day(text: str) -> str:
     """What stands before the clock, as ISO 8601 has it; raises KeyError where it is not written as most are."""
     found = _DAY.fullmatch(text)
-    if found is None:
+    if found is not None:
+        day, month, year = found.groups()
+    elif (found := _CTIME_DAY.fullmatch(text)) is not None:
+        month, day = found.groups()
+        year = ""
+    else:
         raise KeyError(text)
-    day, month, year = found.groups()
     return f"{year}-{_ORDINARY_MONTHS[month]}-{int(day):02}T"
 
 
 def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
-    """What stands behind the clock: the zone as ISO 8601 has it and as written, what is wrong with it; or KeyError."""
+    """What stands behind the clock: the zone as ISO 8601 has it and as written, what is wrong with it; or KeyError.
+
+    Where there is no zone, but the year of ctime, the year is in the place of the first.
+    """
     found = _ZONE.match(text)
     offset = None if found is None else _offset(found[1])
-    if found is None or offset is None:
+    if found is not None and offset is not None:
+        return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", found[1], _zone_defects(found[1])
+    found = _CTIME_YEAR.fullmatch(text)
+    if found is None:
         raise KeyError(text)
-    return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", found[1], _zone_defects(found[1])
+    return found[1], "", _WITHOUT_ZONE
 
 
 days, zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
-"""What stands before the clock of a date and what behind it: many mails were written, many hops made, on one day."""
+"""What stands before the clock of a date and what behind it: a day has many mails, and a mail many hops."""
 
 
 def parse(body: bytes) -> DateTime:
@@ -142,26 +153,19 @@ def of_text(text: str, body: bytes | None = None) -> DateTime:
     try:
         clock = text.find(":") - 2
         iso, zone, defects = zones[text[clock + 8 :]]
-        moment = _from_iso(days[text[:clock]] + text[clock : clock + 8] + iso)
-        if text[clock + 5] != ":":
-            return _parse_more(text, body)
-    except (KeyError, ValueError):
-        return _parse_more(text, body)
+        moment = _from_iso(
+            days[text[:clock]] + text[clock : clock + 8] + iso if zone
+            else f"{iso}{days[text[:clock]]}{text[clock : clock + 8]}+0000"
+        )  # fmt: skip
+        is_read = text[clock + 5] == ":"
+    except (KeyError, ValueError):  # an unknown zone, a leap second, the 31st of June
+        is_read = False
+    if not is_read:
+        return _parse_any(text.encode("latin-1") if body is None else body)
     made = _new(_Twin)
     made.datetime, made.zone, made.defects = moment, zone, defects
     made.__class__ = DateTime
     return made  # type: ignore[no-any-return]
-
-
-def _parse_more(text: str, body: bytes | None) -> DateTime:
-    parts = _CTIME.fullmatch(text)
-    if parts is not None:
-        month, day, clock, year = parts.groups()
-        try:
-            return _make(_from_iso(f"{days[f'{day} {month} {year} ']}{clock}+0000"), "", _WITHOUT_ZONE)
-        except (KeyError, ValueError):
-            pass
-    return _parse_any(text.encode("latin-1") if body is None else body)
 
 
 def read_moment(text: str) -> datetime | None:
