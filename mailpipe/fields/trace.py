@@ -226,6 +226,8 @@ def _comments(text: str) -> tuple[str, ...]:
 
 
 def _unfolded(comments: list[str]) -> tuple[str, ...]:
+    if len(comments) == 1:
+        return (" ".join(comments[0].split()),)
     return tuple([" ".join(each.split()) for each in comments])
 
 
@@ -245,13 +247,16 @@ def _read_head(text: str) -> _Head | None:
             if known is not None:
                 every.remove(known)
         comments = _unfolded(every)
-    if "  " in text:
-        from_, from_comment, by_comment, with_ = map(_plain, (from_, from_comment, by_comment, with_))
+    if "  " in text:  # once a field was folded, and seldom inside of these
+        if from_ is not None and "  " in from_:
+            from_ = " ".join(from_.split())
+        if from_comment is not None and "  " in from_comment:
+            from_comment = " ".join(from_comment.split())
+        if by_comment is not None and "  " in by_comment:
+            by_comment = " ".join(by_comment.split())
+        if with_ is not None and "  " in with_:
+            with_ = " ".join(with_.split())
     return from_, literal or from_comment, by, by_comment, via, with_, for_, comments
-
-
-def _plain(text: str | None) -> str | None:
-    return " ".join(text.split()) if text is not None and "  " in text else text
 
 
 def _head_of(text: str) -> _Head | None:
