@@ -43,7 +43,7 @@ _W = r"[ \t\r\n]++"
 _DAY = re.compile(
     rf"[ \t\r\n]*+(?:[A-Z][a-z][a-z],{_W})?([0-9]{{1,2}}){_W}([A-Z][a-z][a-z]){_W}([12][0-9]{{3}}){_W}"
 )
-_ZONE = re.compile(rf"{_W}([+-][0-9]{{4}}|GMT|UTC|[ECMP][SD]T)(?>(?:{_W}\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z")
+_ZONE = re.compile(rf"{_W}([+-][0-9]{{4}}|(?![AaPp][Mm]\b)[A-Za-z]{{1,5}})(?>(?:{_W}\([^()\\\r\n]*+\))*)[ \t\r\n]*+\Z")
 # as ctime(3) writes it, and many a program behind it: the year is behind the clock
 _CTIME_DAY = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+([0-9]{1,2}) ")
 _CTIME_YEAR = re.compile(r" ([12][0-9]{3})")
@@ -121,9 +121,14 @@ def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
     Where there is no zone, but the year of ctime, the year is in the place of the first.
     """
     found = _ZONE.match(text)
-    offset = None if found is None else _offset(found[1])
-    if found is not None and offset is not None:
-        return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", found[1], _zone_defects(found[1])
+    if found is not None:
+        zone = found[1]
+        offset = _offset(zone)
+        if offset is not None:
+            return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", zone, _zone_defects(zone)
+        if zone.isalpha():
+            return "+0000", zone, (Defect("invalid-date", 0, f"zone {zone}"),)
+        raise KeyError(text)
     found = _CTIME_YEAR.fullmatch(text)
     if found is None:
         raise KeyError(text)

@@ -185,7 +185,8 @@ def read_known(name: str, text: str) -> FieldValue:
 
 def read_all(name: str, texts: Iterable[str]) -> list[FieldValue]:
     """The same for the bodies of several fields of one name, such as the hops of a message."""
-    return list(map(_TEXT_READERS.get(name) or reader_of(name), texts))
+    reader = _TEXT_READERS.get(name) or reader_of(name)
+    return [reader(text) for text in texts]
 
 
 read_often = lru_cache(4096)(read)
