@@ -20,7 +20,7 @@ from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_lin
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
 _SIGN = r"[^ ;()<>\"]"
-_HOST = rf"({_SIGN}++)"
+_HOST = r"([^ ;,()<>\"]++)"
 _INSIDE = r"\(([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*))\)"
 _COMMENT = r"\([^()\\]*+(?>(?:\([^()\\]*+\)[^()\\]*+)*)\)"
 _RUN = rf"(?>(?: *+{_COMMENT})*)"
@@ -40,7 +40,15 @@ _TAIL = re.compile(rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}
 _ID = re.compile(rf"<?({_SIGN}++)>?\Z")
 _EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
-_IP = re.compile(r"\[(?:IPv6:)?([0-9A-Fa-f:.]{3,45})\]|(?:^|@)([0-9]{1,3}(?:\.[0-9]{1,3}){3})$", re.IGNORECASE)
+_V4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
+_V6 = r"[0-9A-F:.]{0,40}:[0-9A-F:.]{0,40}"
+# "[192.0.2.1]", "[192.0.2.1:25]", "ann@192.0.2.1", "192.0.2.1:25", "2001:db8::1"
+_IP = re.compile(
+    rf"\[(?:IPv6:)?({_V4}|{_V6})(?:[.:][0-9]{{1,5}})?\]|(?:^|@) *({_V4})(?::[0-9]{{1,5}})?$"
+    rf"|^(?=[^.]*::|(?:[^:]*:){{7}})({_V6})$",
+    re.IGNORECASE,
+)
+_CLAIM = re.compile(r"(?:^|[ (])(?:HELO|EHLO)[ =]", re.IGNORECASE)
 _LATE_DATE = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d")
 _SHORT = 65_536  # LIMIT: no host writes more about one hop; the rest is not read
 
@@ -77,10 +85,11 @@ class Received(FieldValue):
 
     @property
     def ip(self) -> str | None:
-        """The address of the client's host, from what the server found out, else from what the client said."""
-        for text in (self.from_comment, *self.comments, self.from_):
+        """The address of the client's host, as the server found it out, else as "from" has it; never a HELO's."""
+        comments = [_CLAIM.split(text, 1)[0] for text in (self.from_comment, *self.comments) if text]
+        for text in (*comments, self.from_):
             if text and (found := _IP.search(text)):
-                return found[1] or found[2]
+                return found[1] or found[2] or found[3]
         return None
 
     def render(self) -> bytes:
@@ -208,7 +217,7 @@ def _parse_rare(text: str, body: bytes | None) -> Received:
     before = text[:cut]
     head = _heads[before] if before.strip(" ") else _read_head(before)
     tail = None if head is None else _TAIL.match(text, cut)
-    if head is None or tail is None:
+    if head is None or tail is None or tail.end() <= semicolon:
         return _parse_any(body)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
     id_, more, own_for, rest = tail.groups()
@@ -327,12 +336,32 @@ def _clauses(words: list[Token]) -> tuple[dict[str, str], dict[str, str], list[s
     for key, value in found.items():
         if key in ("from", "by") and len(value) > 1 and value[1].kind is LITERAL and value[1].start > value[0].end:
             # QUIRK: fetchmail writes "from host [192.0.2.1]" without parentheses.
-            notes.setdefault(key, value[1].text)
+            if notes.setdefault(key, value[1].text) != value[1].text:
+                comments.append(value[1].text)
             value = value[:1]
+        value = _first(key, value)
         text = _joined(value)
         if text:
             clauses[key] = text[1:-1] if key in ("id", "for") and text[:1] == "<" and text[-1:] == ">" else text
     return clauses, notes, comments
+
+
+def _first(name: str, words: list[Token]) -> list[Token]:
+    """A host up to a comma, one identifier, one recipient; QUIRK: "id 7 envelope-from <a@b>", "for <a> from <b>"."""
+    stop = len(words)
+    while stop and _is(words[stop - 1], ";"):
+        stop -= 1
+    named = name == "for" and stop > 1 and _is(words[1], "<")  # QUIRK: "for fork <fork@a.example>"
+    words = words[named:stop]
+    is_in_brackets = name == "for" and bool(words) and _is(words[0], "<")
+    for index, token in enumerate(words):
+        if _is(token, ",") and name in ("from", "by"):
+            return words[:index]
+        if is_in_brackets and _is(token, ">"):
+            return words[: index + 1]
+        if name in ("id", "for") and not is_in_brackets and index and token.start > words[index - 1].end:
+            return words[:index]
+    return words
 
 
 def _joined(words: list[Token]) -> str:

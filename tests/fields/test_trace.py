@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -33,6 +35,23 @@ def test_an_ordinary_hop() -> None:
         ("from a ([192.0.2.1] helo=h) by b with esmtp (Exim 3.31 #1 (Debian)) id 17-00", {"id": "17-00", "comments": ("Exim 3.31 #1 (Debian)",)}),
         ("from a (using TLSv1.3) (no cert) by b (Postfix) with ESMTPS id 1 for <c@d>", {"from_comment": "using TLSv1.3", "comments": ("no cert",)}),
         ("from [IPv6:2001:db8::1] by b", {"from_": "[IPv6:2001:db8::1]", "ip": "2001:db8::1"}),
+        ("from a (2001:db8::7) by b (2001:db8::1) with Microsoft SMTP Server id 15.20.1.1 via F", {"ip": "2001:db8::7", "id": "15.20.1.1"}),
+        ("from a (2001:db8:0:1:2:3:4:5) by b", {"ip": "2001:db8:0:1:2:3:4:5"}),
+        ("from a ([192.0.2.1:5025]) by b", {"ip": "192.0.2.1"}),
+        ("from a ([192.0.2.1.5025]) by b", {"ip": "192.0.2.1"}),
+        ("from a ( 192.0.2.1:25) by b", {"ip": "192.0.2.1"}),
+        ("from a (at 10:20:30) by b", {"ip": None}),
+        ("from u (HELO [198.51.100.9]) ([192.0.2.7]) by b", {"from_comment": "HELO [198.51.100.9]", "ip": "192.0.2.7"}),
+        ("from u (HELO [198.51.100.9]) by b", {"ip": None}),
+        ("from [192.0.2.7] (account c@d EHLO [198.51.100.9]) by b", {"ip": "192.0.2.7"}),
+        ("from helo.a.example (helo.a.example [192.0.2.7]) by b", {"ip": "192.0.2.7"}),
+        ("from a (EHLO h) [192.0.2.7] by b (c) with SMTP", {"from_": "a", "from_comment": "EHLO h", "ip": "192.0.2.7", "by_comment": "c"}),
+        ("from a by b with ESMTPA id C.1 envelope-from <c@d> (authenticated bits=0)", {"id": "C.1", "comments": ("authenticated bits=0",)}),
+        ("from a by b with SMTP for <c@d> from <e@f>", {"for_": "c@d"}),
+        ("from a by b for fork <c@d>", {"for_": "c@d"}),
+        ("from a by b id 7;\r\n\tfor <c@d>", {"id": "7", "for_": "c@d"}),
+        ("from 192.0.2.1 (w user c); by b with HTTP", {"from_": "192.0.2.1", "by": "b", "ip": "192.0.2.1"}),
+        ("from a, claiming to be c via SMTP by b, id 7", {"from_": "a", "by": "b", "id": "7", "via": "SMTP"}),
     ],
 )  # fmt: skip
 def test_hops_as_real_servers_write_them(body: str, expected: dict[str, object]) -> None:
@@ -83,3 +102,17 @@ def test_a_hop_means_the_same_however_quickly_it_is_read(text: str) -> None:
     thorough = trace._parse_rare(text, None)
     for _ in range(2):
         assert repr(trace.received_of_text(text)) == repr(thorough)
+
+
+@pytest.mark.parametrize("unit", [";", "[::", "@ ", "(", "id ", "from a,", "1:", "helo "])
+def test_every_repetition_takes_linear_time(unit: str) -> None:
+    def cost(size: int) -> float:
+        body = b"from a (" + (unit * (size // len(unit))).encode()
+        start = time.process_time()
+        parse_received(body)
+        assert parse_received(body + b") by b").ip is None
+        return time.process_time() - start
+
+    small = min(cost(8_000) for _ in range(3))
+    # Four times as much; a quadratic reader would take sixteen times as long.
+    assert min(cost(32_000) for _ in range(3)) < max(small, 0.002) * 10
