@@ -199,6 +199,9 @@ def _offset(zone: str) -> timedelta | None:
     return timedelta(hours=hours) if hours is not None else None
 
 
+_COLON = re.compile(r"(?<=\d)(?:[ \t]++:[ \t]*+|:[ \t]++)(?=\d)")  # "09 : 55: 06" (RFC 5322 section 4.3)
+
+
 def _without_comments(text: str) -> str:
     while (start := text.find("(")) >= 0:
         end = comment_end(text, start)
@@ -211,7 +214,7 @@ def _without_comments(text: str) -> str:
 def _parse_any(body: bytes) -> DateTime:
     defects: list[Defect] = []
     # LIMIT: no date is longer; a megabyte of parentheses is none.
-    text = _without_comments(body[:1000].decode("latin-1"))
+    text = _COLON.sub(":", _without_comments(body[:1000].decode("latin-1")))
     moment, zone, is_obsolete = _read(text)
     if moment is None:
         start = len(body) - len(body.lstrip())
