@@ -279,6 +279,7 @@ class _Reader:
         self.opened = 0  # where the angle brackets open
         self.loose: str | None = None  # words without an address before a comma: perhaps half a name
         self.loose_name: str | None = None  # the comment behind them, their name where they are a local part
+        self.is_loose_name = False  # whether they are no address: they have blanks, or are encoded (RFC 2047 5)
 
     def read(self) -> list[Mailbox | Group]:
         broken: list[tuple[str, int]] = []
@@ -411,7 +412,7 @@ class _Reader:
     def _flush_loose(self) -> None:
         loose, self.loose = self.loose, None
         if loose is not None:
-            mailbox = _make_mailbox(self.loose_name, loose) if " " not in loose else _make_mailbox(loose, "")
+            mailbox = _make_mailbox(loose, "") if self.is_loose_name else _make_mailbox(self.loose_name, loose)
             (self.members if self.group is None else self.group_members).append(mailbox)
 
     def _close_angle(self, end: int) -> None:
@@ -470,6 +471,7 @@ class _Reader:
             if is_whole:
                 self._flush_loose()
             self.loose, self.loose_name = phrase, None
+            self.is_loose_name = " " in phrase or any("=?" in token.text for token in words)
             if self.comments and self.comments[-1].start > words[-1].start:
                 # QUIRK: "root (Cron Daemon)" has no domain.
                 self.loose_name = self._comment_name(self.comments[-1].text)

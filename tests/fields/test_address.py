@@ -55,6 +55,9 @@ def test_the_syntax_of_rfc_5322_is_read_with_its_obsolete_forms(body: str, expec
         ("=?utf-8?Q?Gro=C3=9F,_Kai?= <j@a.example>, b@b.example", [("Groß, Kai", "j@a.example"), (None, "b@b.example")]),
         ("=?utf-8?q?a,b?= <j@a.example>", [("a,b", "j@a.example")]),
         ("=?utf-8?q?a@b.example,?= <j@a.example>", [("a@b.example,", "j@a.example")]),
+        ("=?utf-8?q?a=40b.example?=", [("a@b.example", "")]),
+        ("=?utf-8?q?a=40b.example?=, j@a.example", [("a@b.example", ""), (None, "j@a.example")]),
+        ("root, =?utf-8?q?Gro=C3=9F?=", [(None, "root"), ("Groß", "")]),
     ],
 )
 def test_encoded_words_are_read_wherever_mailers_put_them(body: str, expected: list[tuple[str | None, str]]) -> None:
