@@ -42,14 +42,17 @@ _EVERY_COMMENT = re.compile(_INSIDE)
 _CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _V4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6 = r"[0-9A-F:.]{0,40}:[0-9A-F:.]{0,40}"
-# "[192.0.2.1]", "[192.0.2.1:25]", "ann@192.0.2.1", "192.0.2.1:25", "2001:db8::1"
+# "[192.0.2.1]", "[192.0.2.1:25]", "ann@192.0.2.1", "192.0.2.1:25", "2001:db8::1", "fe80::1%4"
 _IP = re.compile(
-    rf"\[(?:IPv6:)?({_V4}|{_V6})(?:[.:][0-9]{{1,5}})?\]|(?:^|@) *({_V4})(?::[0-9]{{1,5}})?$"
-    rf"|^(?=[^.]*::|(?:[^:]*:){{7}})({_V6})$",
+    rf"\[(?:IPv6:)?({_V4}|{_V6})(?:%[0-9A-Z]{{1,15}})?(?:[.:][0-9]{{1,5}})?\]|(?:^|@) *({_V4})(?::[0-9]{{1,5}})?$"
+    rf"|^(?=[^.]*::|(?:[^:]*:){{7}})({_V6})(?:%[0-9A-Z]{{1,15}})?$",
     re.IGNORECASE,
 )
 _CLAIM = re.compile(r"(?:^|[ (])(?:HELO|EHLO)[ =]", re.IGNORECASE)
-_LATE_DATE = re.compile(r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d")
+_LATE_DATE = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d"
+    r"|(?<= )\d{4}-\d\d-\d\d \d\d:\d\d"
+)
 _SHORT = 65_536  # LIMIT: no host writes more about one hop; the rest is not read
 
 

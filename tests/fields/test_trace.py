@@ -38,6 +38,8 @@ def test_an_ordinary_hop() -> None:
         ("from a (2001:db8::7) by b (2001:db8::1) with Microsoft SMTP Server id 15.20.1.1 via F", {"ip": "2001:db8::7", "id": "15.20.1.1"}),
         ("from a (2001:db8:0:1:2:3:4:5) by b", {"ip": "2001:db8:0:1:2:3:4:5"}),
         ("from a ([192.0.2.1:5025]) by b", {"ip": "192.0.2.1"}),
+        ("from a ([fe80::1%4]) by b ([fe80::2%5]) with mapi id 15.20.1", {"ip": "fe80::1", "id": "15.20.1"}),
+        ("from a (fe80::1%4) by b", {"ip": "fe80::1"}),
         ("from a ([192.0.2.1.5025]) by b", {"ip": "192.0.2.1"}),
         ("from a ( 192.0.2.1:25) by b", {"ip": "192.0.2.1"}),
         ("from a (at 10:20:30) by b", {"ip": None}),
@@ -64,6 +66,9 @@ def test_a_date_is_found_without_its_semicolon() -> None:
     hop = parse_received(b"from a by b id 0r Thu, 15 Aug 2002 10:37:19 -0700 (PDT)")
     assert hop.date is not None
     assert hop.id == "0r"
+    hop = parse_received(b"from a by b with SMTP 2019-03-27 09:33:15.302381253 +0000 UTC m=+1234.5")
+    assert hop.date is not None
+    assert (hop.with_, hop.date.isoformat()) == ("SMTP", "2019-03-27T09:33:15+00:00")
 
 
 def test_a_hop_without_a_date_has_a_defect() -> None:
