@@ -208,6 +208,7 @@ def received_of_text(text: str, body: bytes | None = None) -> Received:
 
 def _parse_rare(text: str, body: bytes | None) -> Received:
     """A hop with its clauses in the usual order, whatever its date; else any."""
+    can_compose = len(text) < 2000 and "\x1b" not in text and (body is None or _ODD_LINE_END.search(body) is None)
     if body is None:
         body = text.encode("ascii")
     text = text.replace("\t", " ")
@@ -221,7 +222,7 @@ def _parse_rare(text: str, body: bytes | None) -> Received:
     head = _heads[before] if before.strip(" ") else _read_head(before)
     tail = None if head is None else _TAIL.match(text, cut)
     if head is None or tail is None or tail.end() <= semicolon:
-        return _parse_any(body)
+        return (_compose(text) if can_compose else None) or _parse_any(body)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
     id_, more, own_for, rest = tail.groups()
     moment = date.read_moment(text[tail.end() :])
@@ -285,6 +286,52 @@ def _read_rest(text: str) -> tuple[str | None, tuple[str, ...]] | None:
 
 
 _heads, _rests = Remembered(_head_of, 300), Remembered(_read_rest, 120)
+
+
+def _compose(text: str) -> Received | None:
+    """A hop of a host that writes in a manner of its own, always the same; None where it takes more thought."""
+    before, _, dated = text.rpartition(";")
+    head, has_id, tail = before.partition(" id ")
+    found = _SIMPLE_REST.match(tail) if has_id else None
+    moment = date.usual_moment(dated)
+    if moment is None or (has_id and found is None):
+        return None
+    known = _any_heads[head]
+    if known is None:
+        return None
+    from_, from_comment, by, by_comment, via, with_, for_, comments = known
+    if found is None:
+        is_empty = not (from_ or by or via or with_ or for_)
+        return None if is_empty else _make(*known[:6], None, for_, comments, moment, ())
+    id_, angle, plain, own_via = found.groups()
+    own_for = angle or plain
+    if (own_for and for_) or (own_via and via) or _CLAUSE.search(f"{id_} {own_for} {own_via}"):
+        return None  # a second clause of one name is none
+    return _make(
+        from_, from_comment, by, by_comment, own_via or via, with_, id_, own_for or for_, comments, moment, (),
+    )  # fmt: skip
+
+
+def _read_any_head(text: str) -> _Head | None:
+    """What the thorough way reads in a head, with an identifier and a date behind it; None where that finds trouble."""
+    # several commas or semicolons are one token; a quotation mark or a bracket may have its partner further on
+    if len(text) > 300 or _NEVER_ALONE.search(text):
+        return None
+    mark = "0" * (len(text) + 1)  # which is not in it
+    hop = _parse_any(f"{text} id {mark}; 1 Jan 2000 00:00:00 +0000".encode("ascii"))
+    if hop.defects or hop.id != mark:
+        return None
+    return hop.from_, hop.from_comment, hop.by, hop.by_comment, hop.via, hop.with_, hop.for_, hop.comments
+
+
+_NEVER_ALONE = re.compile(r"[;\"\\]|, *+\Z|\[[^\] ]*+(?: |\Z)")
+_any_heads = Remembered(_read_any_head, 300)
+_CLAUSE = re.compile(r"\b(?:from|by|via|with|id|for)\b", re.IGNORECASE)
+_PLAIN = r"[A-Za-z0-9.@_+=-]++"
+_SIMPLE_REST = re.compile(
+    rf" *+({_PLAIN}) *+(?:for ++(?:<({_PLAIN})>|({_PLAIN})) *+|via ++([A-Za-z]++(?>(?: [A-Za-z]++)*)) *+)?\Z"
+)
+_ODD_LINE_END = re.compile(rb"\r(?!\n)|\n(?![ \t]|\Z)")
 
 
 def _parse_any(body: bytes) -> Received:
