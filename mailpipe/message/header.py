@@ -190,6 +190,12 @@ class Header:
         place = lines.place_of(name)
         return default if place is None else lines.text(place)
 
+    def known_text(self, name: str) -> str | None:
+        """The text of the first field of that name where all were read already and it was plain; None otherwise."""
+        lines = self._lines
+        place = None if lines is None else lines.place_of(name)
+        return None if lines is None or place is None else lines.items[place][1]
+
     def require(self, name: str) -> Field:
         """The first field of that name.
 

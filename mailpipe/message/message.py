@@ -38,8 +38,8 @@ class Message(Entity):
     def subject(self) -> str | None:
         """Subject, decoded; None where there is none."""
         header = self._header
-        if header is not None and header._lines is not None:  # its text is known
-            return header.get("subject")
+        if header is not None and (text := header.known_text("subject")) is not None:
+            return text
         body = self._find("subject")
         return None if body is None else unstructured.read(body)
 

@@ -95,3 +95,11 @@ def test_the_names_that_a_sender_invents_are_not_kept_and_keep_no_other_out() ->
     message = mailpipe.parse(b"X-Seldom: a\nFROM: b@c.example\n\n")
     assert message.header.items()[1] == ("FROM", "b@c.example") and message.from_.addresses == ("b@c.example",)
     assert "X-Seldom" in lines._KEYS
+
+
+@given(HEADERS)
+def test_a_subject_is_the_same_before_and_after_looking(octets: bytes) -> None:
+    fresh, cut = mailpipe.parse(octets), mailpipe.parse(octets)
+    cut.header.items()
+    assert cut.value_of("subject") == fresh.value_of("subject")
+    assert cut.subject == fresh.subject
