@@ -36,6 +36,9 @@ class Grammar:
             Content-Transfer-Encoding (group 2).
         part_mark: the same, or the end of a line and two hyphens behind it (group 3).
         first_mark: Content-Type or Content-Transfer-Encoding where a line begins.
+        part_header: a whole header of a part, from the line end before it, as far as no line begins with a hyphen: the
+            bodies of the first Content-Type (group 1) and the first Content-Transfer-Encoding (group 2), the empty
+            line (group 3). One call for what takes three or four by `part_mark`, for headers of a few lines.
         finders: for each name that has been asked for, what `finder` gives.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
@@ -46,6 +49,7 @@ class Grammar:
     mark: re.Pattern[bytes]
     part_mark: re.Pattern[bytes]
     first_mark: re.Pattern[bytes]
+    part_header: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
     finders: dict[str, Finder]
 
@@ -118,20 +122,25 @@ class Grammar:
 
 # Behind the first letter. Spelt out, because a pattern that ignores case has no octet to jump to; and behind a set of
 # first octets, because that is one look at most lines.
-_STRUCTURE = (
-    rb"[Oo][Nn][Tt][Ee][Nn][Tt]-[Tt](?:([Yy][Pp][Ee])"
-    rb"|([Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]))[ \t]*+:"
-)
+_CONTENT_T = rb"[Oo][Nn][Tt][Ee][Nn][Tt]-[Tt]"
+_YPE, _RANSFER_ENCODING = rb"[Yy][Pp][Ee]", rb"[Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]"
+_STRUCTURE = _CONTENT_T + rb"(?:(" + _YPE + rb")|(" + _RANSFER_ENCODING + rb"))[ \t]*+:"
 
 
 def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar:
     folded = rb"(?![ \t]"
+    line = rb"[^" + line_end + rb"]*+"
+    body = rb"[ \t]*+:(" + line + rb"(?>(?:" + line_end + rb"[ \t]" + line + rb")*))"
+    # the first of each name counts: a second one is a line like others
+    told = rb"[Cc]%b(?>(?(1)(?!)|%b)|(?(2)(?!)|%b))" % (_CONTENT_T, _YPE + body, _RANSFER_ENCODING + body)
+    any_line = rb"(?>" + told + rb"|[^\r\n-]" + line + rb")" + line_end
     return Grammar(
         line_end,
         re.compile(line_end + rb"(?=" + empty_line + rb")"),
         re.compile(line_end + rb"[\r\nCc](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb")"),
         re.compile(line_end + rb"[\r\nCc-](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb"|(?<=-)(-))"),
         re.compile(rb"[Cc]" + _STRUCTURE),
+        re.compile(line_end + rb"(?>(?:" + any_line + rb")*)(" + empty_line + rb")"),
         re.compile(line_end + folded + rb")"),
         {},
     )

@@ -33,6 +33,8 @@ _LONGEST_DELIMITER = 4096
 # Up to this depth each boundary is searched by itself, with long skips; beyond it every line that begins with
 # two hyphens is looked up, so that the cost does not grow with the depth.
 _SEARCHED_LEVELS = 3
+# A header of a part that is longer is read field by field.
+_ORDINARY_HEADER = 2048
 
 
 class Document:
@@ -173,8 +175,19 @@ def _body_at(octets: Buffer, start: int, bound: int, line_end: bytes) -> bytes:
         return octets[start:stop].strip()
     while 0 <= stop < bound - 1 and octets[stop + 1 : stop + 2] in _BLANKS:
         stop = octets.find(line_end, stop + 1, bound)
-    body = octets[start : stop if stop >= 0 else bound]
-    return body.replace(b"\r", b"").replace(b"\n", b"").strip()
+    return _unfolded(octets[start : stop if stop >= 0 else bound], line_end)
+
+
+def _unfolded(body: bytes, line_end: bytes) -> bytes:
+    if line_end in body:
+        body = body.replace(b"\r", b"").replace(b"\n", b"")
+    return body.strip()
+
+
+def _kind_of(node: Node, default: ContentType) -> ContentType:
+    """The type that a scanned header names; its octets are not kept longer."""
+    body, node._kind = node._kind, None
+    return default if body is None else content_type.parse(body)
 
 
 class _Level:
@@ -206,19 +219,19 @@ def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
     document = root._document
     assert document is not None
     scan_header(root)
-    body = root._kind
-    kind = TEXT_PLAIN if body is None else content_type.parse(body)
+    kind = _kind_of(root, TEXT_PLAIN)
     if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
-        root._content_type, root._children, root._kind = kind, (), None
+        root._content_type, root._children = kind, ()
     else:
-        _Scan(root, entity, message).run(root)
+        _Scan(root, entity, message).run(root, kind)
 
 
 class _Scan:
     """The state of one scan: the stack of open multiparts and the entities without a stop."""
 
     __slots__ = (
-        "delimiters", "document", "end", "entity", "find", "line_end", "message", "octets", "opened", "parts", "stack",
+        "delimiters", "document", "end", "entity", "find", "line_end", "match_header", "message", "octets", "opened",
+        "parts", "reach", "stack",
     )
 
     def __init__(self, root: Node, entity: type[Node], message: type[Node]) -> None:
@@ -230,12 +243,14 @@ class _Scan:
         self.delimiters: dict[bytes, int] = {}  # open delimiter line → 2 * level, + 1 for the closing one
         self.stack: list[_Level] = []
         self.opened: list[Node] = []  # outermost first
+        self.match_header = document.grammar.part_header.match
+        self.reach = 1 + min(_ORDINARY_HEADER, document.limits.header_size)
         self.parts = 1
 
-    def run(self, root: Node) -> None:
+    def run(self, root: Node, kind: ContentType) -> None:
         """Scan everything."""
         stack, limits = self.stack, self.document.limits
-        search = self.begin(root, TEXT_PLAIN)
+        search = self.enter(root, kind)
         while stack and (found := self.next_delimiter(search)):
             code, hit, stop = found
             level = self.close(code >> 1, hit)
@@ -246,23 +261,42 @@ class _Scan:
             if self.parts >= limits.part_count:
                 fault(level.node, "limit-part-count", hit)
                 break
-            child = place(self.entity, self.document, min(stop + 1, self.end), self.end)
             self.parts += 1
-            level.children.append(child)
-            search = self.begin(child, level.child_type)
+            search = self.begin_part(level, stop)
         for level in stack:
             fault(level.node, "missing-close-delimiter" if level.node._children else "boundary-not-found", self.end)
 
+    def begin_part(self, level: _Level, line_end_at: int) -> int:
+        """Place a part behind a delimiter line and scan its header; gives where to search on."""
+        end, bound = self.end, line_end_at + self.reach
+        child = place(self.entity, self.document, line_end_at + 1 if line_end_at < end else end, end)
+        level.children.append(child)
+        found = self.match_header(self.octets, line_end_at, bound if bound < end else end)
+        if found is None:  # long, or odd
+            return self.begin(child, level.child_type)
+        body, encoding = found.group(1, 2)
+        child._header_stop, search = found.span(3)
+        child._body_start = search
+        if encoding is not None:
+            child._encoding = _unfolded(encoding, self.line_end)
+        kind = level.child_type if body is None else content_type.parse(_unfolded(body, self.line_end))
+        if kind.type == "multipart" or kind.type == "message":
+            return self.enter(child, kind)
+        child._content_type, child._children = kind, ()
+        self.opened.append(child)
+        return search - 1
+
     def begin(self, node: Node, default: ContentType) -> int:
-        """Scan the header of an entity and of every message enclosed directly in it; gives where to search on."""
+        """Scan the header of an entity and open it; gives where to search on."""
+        scan_header(node, self.delimiters)
+        return self.enter(node, _kind_of(node, default))
+
+    def enter(self, node: Node, kind: ContentType) -> int:
+        """Open an entity and every message enclosed directly in it; gives where to search on."""
         document, limits = self.document, self.document.limits
         while True:
             self.opened.append(node)
-            node._children = ()
-            scan_header(node, self.delimiters)
-            body = node._kind
-            kind = node._content_type = default if body is None else content_type.parse(body)
-            node._kind = None
+            node._content_type, node._children = kind, ()
             if kind.type == "multipart":
                 self.push(node, kind)
             elif kind.type == "message" and kind.value in ENCLOSING:
@@ -277,7 +311,8 @@ class _Scan:
                     child = place(self.message, document, node._body_start, self.end)
                     node._children = [child]
                     self.parts += 1
-                    node, default = child, TEXT_PLAIN
+                    scan_header(child, self.delimiters)
+                    node, kind = child, _kind_of(child, TEXT_PLAIN)
                     continue
             return node._body_start - 1
 
@@ -308,12 +343,14 @@ class _Scan:
 
     def close(self, index: int, hit: int) -> _Level:
         """End whatever lies deeper than the level whose delimiter was hit; gives that level."""
-        while len(self.stack) > index + 1:
+        stack, opened = self.stack, self.opened
+        while len(stack) > index + 1:
             fault(self.pop().node, "missing-close-delimiter", hit)
-        level, octets = self.stack[index], self.octets
+        level = stack[index]
         # RFC 2046 5.1.1: the line end before a delimiter belongs to the delimiter
-        stop = hit - 1 if hit > 0 and self.line_end == b"\n" and octets[hit - 1 : hit] == b"\r" else hit
-        for node in self.opened[level.depth :]:
+        stop = hit - 1 if hit > 0 and self.octets[hit - 1] == 0x0D and self.line_end == b"\n" else hit
+        while len(opened) > level.depth:
+            node = opened.pop()
             node._stop = stop
             if node._body_start > stop:
                 node._body_start = stop
@@ -321,7 +358,6 @@ class _Scan:
                     node._header_stop = stop
                     if node._start > stop:
                         node._start = stop
-        del self.opened[level.depth :]
         return level
 
     def next_delimiter(self, search: int) -> tuple[int, int, int] | None:
@@ -330,13 +366,14 @@ class _Scan:
         Args:
             search: the place of the line end before the first line to look at; -1 for the first line of all.
         """
-        octets, find, end, line_end, stack = self.octets, self.find, self.end, self.line_end, self.stack
+        octets, find, end, stack = self.octets, self.find, self.end, self.stack
+        line_end, delimiters = self.line_end, self.delimiters
         if search < 0:
             search = 0
             if octets[:2] == b"--":
                 stop = find(line_end, 0, end)
                 stop = end if stop < 0 else stop
-                code = self.delimiters.get(octets[: min(stop, _LONGEST_DELIMITER)].rstrip(b" \t\r"), -1)
+                code = delimiters.get(octets[: min(stop, _LONGEST_DELIMITER)].rstrip(b" \t\r"), -1)
                 if code >= 0:
                     return code, 0, stop
         while True:
@@ -346,7 +383,9 @@ class _Scan:
                 return None
             if hyphen - 1 > search:
                 search = hyphen - 1
-            if len(stack) <= _SEARCHED_LEVELS:
+            if len(stack) == 1:
+                hit = find(stack[0].needle, search, end)
+            elif len(stack) <= _SEARCHED_LEVELS:
                 hit = -1
                 for level in stack:
                     if level.hit != -1 and level.hit < search:
@@ -360,8 +399,8 @@ class _Scan:
             stop = find(line_end, hit + 3, end)
             if stop < 0:
                 stop = end
-            line = octets[hit + 1 : min(stop, hit + _LONGEST_DELIMITER)]
-            code = self.delimiters.get(line.rstrip(b" \t\r"), -1)
+            line = octets[hit + 1 : stop if stop - hit < _LONGEST_DELIMITER else hit + _LONGEST_DELIMITER]
+            code = delimiters.get(line.rstrip(b" \t\r"), -1)
             if code >= 0:
                 return code, hit, stop
             search = stop

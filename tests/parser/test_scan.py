@@ -4,6 +4,8 @@ import time
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mailpipe
 from mailpipe import Limits, Message
@@ -95,6 +97,25 @@ def test_a_part_without_an_empty_line_ends_at_the_delimiter() -> None:
     message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n--b--\n")
     assert tree(message) == [("", "multipart/mixed"), ("1", "text/html")]
     assert message.part("1").raw_body == b""
+
+
+_HEADER_LINES = [
+    b"Content-Type: text/html", b"content-type :", b"CONTENT-TYPE: text/plain;", b"Content-T", b"Content-Type\ra: 1",
+    b"Content-Transfer-Encoding: base64", b"Content-transfer-encoding\t: 8bit\r8", b"X: 1", b" folded", b"\t", b" ",
+    b"\r", b"-", b"--b", b"--c", b"no colon", b"",
+]  # fmt: skip
+
+
+@LINE_ENDS
+@given(lines=st.lists(st.sampled_from(_HEADER_LINES), max_size=6))
+def test_a_short_header_of_a_part_says_what_it_says_behind_a_long_field(line_end: bytes, lines: list[bytes]) -> None:
+    begin, long = b"Content-Type: multipart/mixed; boundary=b\n\n--b\n", b"X: " + b"y" * 3000 + b"\n"
+    block = b"\n".join([*lines, b"", b"text", b"--b--"])
+    seen = []
+    for octets in (begin + b"X:\n" + block, begin + long + block):
+        part = mailpipe.parse(with_line_end(octets, line_end)).parts[0]
+        seen.append((part.content_type, part.transfer_encoding, part.raw_body, len(part.header), part.structural_defects == ()))
+    assert seen[0] == seen[1]
 
 
 def test_a_delimiter_with_a_colon_is_no_field() -> None:
