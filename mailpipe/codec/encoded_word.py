@@ -31,6 +31,8 @@ _RAW_WORD = re.compile(r"(=\?([!-)+->@-~]{1,80}+)(\*[!->@-~]{0,80}+)?\?[Qq]\?)([
 _STRAY = re.compile(rb"=(?![0-9A-Fa-f]{2})")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _UTF_8 = frozenset((b"utf-8", b"UTF-8", b"Utf-8"))
+_UTF_8_WORD = (b"utf-8?", b"UTF-8?")
+_Q, _B = (b"Q", b"q"), (b"B", b"b")  # to look for bytes in bytes takes five times as long
 _LONGEST = 75
 _LONGEST_PLAIN = 900  # octets of a word outside of encoded words: a line has 998, and the name of the field is on it
 _MOST_DETECTIONS = 4
@@ -50,8 +52,11 @@ def decode(octets: bytes, defects: list[Defect] | None = None) -> str:
     'aä b'
     """
     start = octets.find(b"=?")
-    if start < 0 and octets.isascii() and 0x1B not in octets:
-        return octets.decode("ascii")
+    if octets.isascii() and 0x1B not in octets:
+        if start < 0:
+            return octets.decode("ascii")
+        if octets[start + 2 : start + 8] in _UTF_8_WORD and (text := _in_order(octets)) is not None:
+            return text
     field = _Field(octets, defects)
     pieces: list[str] = []
     runs: list[tuple[bytes, bytes]] = []
@@ -76,6 +81,44 @@ def decode(octets: bytes, defects: list[Defect] | None = None) -> str:
         if defects is not None and (odd := rest.find(b"=?")) >= 0 and rest.count(b"?", odd) > 2:
             defects.append(Defect("invalid-encoded-word", position + odd))
     return "".join(pieces)
+
+
+def _in_order(octets: bytes) -> str | None:
+    """The text of ASCII and words of UTF-8 in which nothing is wrong; None for all else, which `decode` sorts out.
+
+    Words are cut out in one call, nothing is kept of where they stood, and all octets become text together.
+    """
+    stop = octets.rfind(b"?=") + 2
+    pieces = _WORD.split(octets[:stop])
+    rest = pieces.pop() + octets[stop:]
+    if not pieces or rest.find(b"=?") >= 0:
+        return None
+    found, label = [pieces[0]], pieces[1]
+    pieces[0] = b""
+    cut = iter(pieces)
+    for between, name, encoding, payload in zip(cut, cut, cut, cut, strict=True):
+        if between.strip(_BLANKS):
+            found.append(between)
+        if encoding in _Q:
+            if 0x3D in payload[-2:] or payload.find(b"==") >= 0:  # an escape may be split between two words, or be none
+                return None
+            octets = binascii.a2b_qp(payload, header=True)
+        else:
+            try:
+                octets = binascii.a2b_base64(payload, strict_mode=True)
+            except binascii.Error:
+                return None
+        if name != label:
+            # words of two labels have no character in common
+            if name not in _UTF_8 or not octets or 0x7F < octets[0] < 0xC0:
+                return None
+            label = name
+        found.append(octets)
+    found.append(rest)
+    try:
+        return b"".join(found).decode("utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def decode_text(text: str, defects: list[Defect] | None = None) -> str:
@@ -141,7 +184,7 @@ class _Field:
         defects = self._defects
         if len(runs) == 1:
             encoding, payload = runs[0]
-            octets = _from_b([payload], begin, defects) if encoding in b"Bb" else _from_q(payload)
+            octets = _from_b([payload], begin, defects) if encoding in _B else _from_q(payload)
         else:
             octets = _joined(runs, begin, defects)
         if label in _UTF_8:
@@ -166,7 +209,7 @@ def _joined(runs: list[tuple[bytes, bytes]], begin: int, defects: list[Defect] |
     for index, (encoding, payload) in enumerate(runs):
         group.append(payload)
         if index + 1 == len(runs) or runs[index + 1][0].lower() != encoding.lower():
-            pieces.append(_from_b(group, begin, defects) if encoding in b"Bb" else _from_q(b"".join(group)))
+            pieces.append(_from_b(group, begin, defects) if encoding in _B else _from_q(b"".join(group)))
             group = []
     return b"".join(pieces)
 

@@ -94,3 +94,26 @@ def test_a_hostile_field_takes_linear_time(piece):
     started = time.process_time()
     encoded_word.decode(piece * 20_000, [])
     assert time.process_time() - started < 5
+
+
+_PAYLOADS = [
+    *[(b"B", one) for one in (b"w6k=", b"YWJj", b"w6nD", b"qQ==", b"YQ", b"YWI==", b"", b"YW-j", b"Y Q=", b"YQ==YQ==")],
+    *[(b"q", one) for one in (b"=C3=A9", b"a_b", b"=C3", b"=A9", b"=", b"=C", b"3", b"x?y", b"", b"=3D")],
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"utf-8", b"utf-8", b"UTF-8", b"iso-8859-1"]),
+            st.sampled_from(_PAYLOADS),
+            st.sampled_from([b" ", b"", b"\t ", b" x ", b" <a@example.org>, ", b"=?", b"?=", b"?"]),
+        ),
+        max_size=5,
+    )
+)
+def test_words_are_the_same_in_a_field_that_is_all_ascii(words):
+    octets = b"".join(b"=?%b?%b?%b?=%b" % (label, *payload, behind) for label, payload, behind in words)
+    defects, others = [], []
+    assert encoded_word.decode(octets, defects) + "é" == encoded_word.decode(octets + "é".encode(), others)
+    assert defects == others
