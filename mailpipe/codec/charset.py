@@ -54,7 +54,7 @@ _BOMS = (
     (b"\xff\xfe", "utf_16"),
     (b"\xfe\xff", "utf_16"),
 )
-_MARKS = b"\xef\xff\xfe\0"  # what a mark begins with
+_MARKS = (b"\xef", b"\xff", b"\xfe", b"\0")  # what a mark begins with
 # Codecs to try where one does not fit, widest use first.
 _WIDER = {
     "cp932": ("shift_jis_2004",),

@@ -179,7 +179,7 @@ def _body_at(octets: Buffer, start: int, bound: int, line_end: bytes) -> bytes:
 
 
 def _unfolded(body: bytes, line_end: bytes) -> bytes:
-    if line_end in body:
+    if body.find(line_end) >= 0:
         body = body.replace(b"\r", b"").replace(b"\n", b"")
     return body.strip()
 
