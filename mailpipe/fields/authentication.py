@@ -17,6 +17,7 @@ from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, Token, tokens, unescap
 
 _SHORT = 65_536  # LIMIT: what lies beyond is not read
 _PVALUE = re.compile(r"[A-Za-z0-9!#$%&'*+./^_`{|}~@-]++")
+_TIES = frozenset("@/.")
 _BLANK = re.compile(r"[ \t\r\n]++")
 
 
@@ -161,11 +162,12 @@ def _words(clause: list[Token]) -> list[str]:
         if token.kind is COMMENT:
             continue
         text = unescape(token.text) if token.kind is QUOTED else token.text
-        if words and (token.start == end or has_tie or text[:1] == "=" or text == "@"):
+        if words and (token.start == end or has_tie or text[:1] == "=" or text in _TIES):
             words[-1] += text
         else:
             words.append(text)
-        end, has_tie = token.end, text[-1:] == "=" or text == "@"
+        # The "=" behind base64 ties nothing.
+        end, has_tie = token.end, text in _TIES or (text[-1:] == "=" and words[-1].count("=") == 1)
     return words
 
 

@@ -95,6 +95,22 @@ def test_authentication_results() -> None:
     assert authentication.parse(value.render()) == value
 
 
+def test_blanks_and_comments_stand_between_all_pieces_of_a_result() -> None:
+    # RFC 8601 appendix B.7
+    value = authentication.parse(
+        b"foo.example (x) 1 (y); dkim (a) / 1 (b) = (c) fail policy (d) . (e) expired (f) = (g) 1362471462 header.b=a/b"
+    )
+    result = value.results[0]
+    assert (value.server, result.method, result.result) == ("foo.example", "dkim", "fail")
+    assert result.properties == (("policy", "expired", "1362471462"), ("header", "b", "a/b"))
+    assert value.defects == ()
+
+
+def test_the_padding_of_a_signature_ties_nothing() -> None:
+    value = authentication.parse(b'mx.example; dkim=pass header.b=Ab/c+d= header.s="x=" header.d= a.example')
+    assert value.results[0].properties == (("header", "b", "Ab/c+d="), ("header", "s", "x="), ("header", "d", "a.example"))
+
+
 def test_authentication_results_without_results_or_server() -> None:
     assert authentication.parse(b"mx.example; none").results == ()
     assert authentication.parse(b"spf=pass").results[0].result == "pass"
