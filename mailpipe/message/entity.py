@@ -303,21 +303,20 @@ class Entity(Node):
         the first part of that. A message inside "2" is "2.1" where it is a leaf; where it is a multipart it is
         "2.TEXT", and its parts are "2.1", "2.2", ….
         """
-        stack: list[tuple[str, str, Entity]] = [("", "", self)]
+        stack: list[tuple[str, str | None, Entity]] = [("", "", self)]
         while stack:
             path, prefix, entity = stack.pop()
             yield path, entity
-            parts = entity.parts
-            if not parts:
+            if entity._children == () or not (parts := entity.parts):  # most are leaves
                 continue
+            if prefix is None:
+                prefix = path + "."
             if entity.is_multipart:
-                for number in range(len(parts), 0, -1):
-                    inside = f"{prefix}{number}"
-                    stack.append((inside, inside + ".", parts[number - 1]))
+                stack += [(f"{prefix}{number}", None, parts[number - 1]) for number in range(len(parts), 0, -1)]
             elif parts[0].is_multipart:
                 stack.append((prefix + "TEXT", prefix, parts[0]))
             else:
-                stack.append((prefix + "1", prefix + "1.", parts[0]))
+                stack.append((prefix + "1", None, parts[0]))
 
     def part(self, path: str) -> "Entity":
         """The entity at a path of `walk`; "1" also finds the body of a message that is no multipart.
