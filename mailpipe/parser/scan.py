@@ -334,6 +334,9 @@ class _Scan:
     def pop(self) -> _Level:
         """Forget the innermost multipart's delimiters."""
         level = self.stack.pop()
+        if not self.stack:  # the outermost: none is left
+            self.delimiters.clear()
+            return level
         for line, before in zip((level.plain, level.plain + b"--"), level.saved, strict=True):
             if before is None:
                 self.delimiters.pop(line, None)
