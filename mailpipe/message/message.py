@@ -46,7 +46,8 @@ class Message(Entity):
     @property
     def from_(self) -> AddressList:
         """The authors (RFC 5322 section 3.6.2); groups are kept (RFC 6854)."""
-        return self._addresses("from")
+        value = self.value_of("from")
+        return value if isinstance(value, AddressList) else _NO_ADDRESSES
 
     @property
     def sender(self) -> Mailbox | None:
@@ -80,6 +81,8 @@ class Message(Entity):
 
     def _recipients(self, name: str) -> AddressList:
         values = self.values_of(name)
+        if not values:
+            return _NO_ADDRESSES
         if len(values) == 1 and isinstance(values[0], AddressList):
             return values[0]
         lists = [value for value in values if isinstance(value, AddressList)]
