@@ -40,29 +40,27 @@ def mailpipe_tasks() -> dict[str, Task]:
             entity.content_type
         return message.subject, list(message.from_), list(message.to), message.date, message.message_id
 
-    def bodies(message: mailpipe.Message) -> int:
-        count = 0
-        for _, entity in message.walk():
-            if not entity.parts:
-                count += len(entity.text if entity.content_type.type == "text" else entity.octets)
-        return count
+    def body(entity: mailpipe.Entity) -> int:
+        if entity.parts:
+            return 0
+        return len(entity.text if entity.content_type.type == "text" else entity.octets)
 
     def full(octets: bytes) -> object:
         message = parse(octets)
-        texts = [entity.header.items() for _, entity in message.walk()]
+        texts = [(entity.header.items(), body(entity)) for _, entity in message.walk()]
         addresses = message.from_, message.sender, message.reply_to, message.to, message.cc
-        return texts, addresses, message.date, message.received, bodies(message)
+        return texts, addresses, message.date, message.received
 
     def texts(octets: bytes) -> object:
-        message = parse(octets)
-        return [entity.header.items() for _, entity in message.walk()], bodies(message)
+        return [(entity.header.items(), body(entity)) for _, entity in parse(octets).walk()]
 
     def every_value(octets: bytes) -> int:
-        message = parse(octets)
-        for _, entity in message.walk():
+        count = 0
+        for _, entity in parse(octets).walk():
             for field in entity.header:
                 field.value
-        return bodies(message)
+            count += body(entity)
+        return count
 
     def modify(octets: bytes) -> bytes:
         message = parse(octets)
