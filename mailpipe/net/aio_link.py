@@ -153,16 +153,14 @@ class Link(asyncio.Protocol):
 
     def pump(self) -> bool:
         """Take the core's events and send what it has to say; returns whether anything was sent."""
-        self.core.take_events(self.events)
+        core, waiter = self.core, self._waiter
+        core.take_events(self.events)
         sent = self.flush()
-        if self._waiter is not None and not self._waiter.done() and self._is_enough():
-            self._waiter.set_result(None)
+        if waiter is not None and (here := len(self.events)) and not waiter.done():
+            is_enough = here >= self.patience or core.awaited is None  # nothing is held back where nothing else is due
+            if is_enough:
+                waiter.set_result(None)
         return sent
-
-    def _is_enough(self) -> bool:
-        """Whether to wake whoever waits; nothing is held back where no other reply can be expected."""
-        here = len(self.events)
-        return here >= self.patience or (here > 0 and self.core.awaited is None)
 
     def flush(self) -> bool:
         """Send as much as the system takes; returns whether that was anything."""

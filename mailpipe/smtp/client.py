@@ -21,7 +21,7 @@ from dataclasses import replace
 
 from mailpipe.errors import ConnectionLost, LocalProtocolError, MailpipeError, RemoteProtocolError
 from mailpipe.frozen import quick_maker
-from mailpipe.smtp.command import Bdat, Command, EndOfData, Greeting, Mail, Rcpt, Rset
+from mailpipe.smtp.command import Bdat, Command, Data, EndOfData, Greeting, Mail, Rcpt, Rset
 from mailpipe.smtp.envelope import Envelope
 from mailpipe.smtp.events import NEED_DATA, ConnectionEnded, Event, ReplyReceived, TransactionEnded, Wait
 from mailpipe.smtp.extension import Extensions
@@ -36,9 +36,11 @@ several transactions are in flight, the front end reads while it writes, and the
 
 _END, _RESET = EndOfData(), Rset()
 _ended = quick_maker(TransactionEnded)
-_USUAL: dict[type[Command], State] = {Mail: State.MAIL, Rcpt: State.RCPT, EndOfData: State.READY}
+_USUAL: dict[type[Command], State] = {
+    Mail: State.MAIL, Rcpt: State.RCPT, Data: State.DATA, EndOfData: State.READY,
+}  # fmt: skip
 """What a positive reply leads to, in short: `next_state` is asked for each of a million replies."""
-_READS_NOTHING = (State.CLOSED, State.TLS)
+_CLOSED, _TLS = State.CLOSED, State.TLS  # to look into an enumeration takes longer than all else that is done per reply
 _NO_SESSION = (State.GREETING, State.HELLO, State.AUTH)
 _Awaited = tuple[Command, Transaction | None]
 
@@ -95,7 +97,7 @@ class ClientProtocol:
         """One more transaction may be in flight."""
         in_flight = len(self._transactions)
         if in_flight and self._pipelining:
-            return in_flight < self.window and self.state is not State.CLOSED
+            return in_flight < self.window and self.state is not _CLOSED
         return self.is_idle and self.state not in _NO_SESSION
 
     @property
@@ -218,23 +220,37 @@ class ClientProtocol:
             RemoteProtocolError: what came makes no sense.
         """
         awaited, parser = self._awaited, self._parser
-        while (to_the_end or not self._events) and self.state not in _READS_NOTHING:
+        while (to_the_end or not self._events) and self.state is not _CLOSED and self.state is not _TLS:
             if not awaited and parser.is_empty:
                 return
             reply = parser.next_reply()
             if reply is None:
                 return
-            if awaited and self._answerable > 0 and 200 <= reply.code < 300:
-                command, transaction = awaited[0]
-                kind = type(command)
-                if transaction is not None and transaction.is_whole and transaction.goes_on(kind, reply):
-                    # nothing follows from it: what is to be sent waits for a later reply
-                    awaited.popleft()
-                    self._answerable -= 1
-                    self.state = _USUAL[kind]
-                    self._reset_due = self._reset_due and kind is not Mail
-                    continue
-            self._take(reply)
+            if not awaited or self._answerable <= 0 or not self._goes_on(reply):
+                self._take(reply)
+
+    def _goes_on(self, reply: Reply) -> bool:
+        """Take the reply that was hoped for in a transaction that went out whole; False where it is another."""
+        awaited, code = self._awaited, reply.code
+        command, transaction = awaited[0]
+        kind = type(command)
+        if transaction is None or not transaction.is_whole or not (code == 354 if kind is Data else 200 <= code < 300):
+            return False
+        if not transaction.goes_on(kind, reply):
+            return False
+        awaited.popleft()
+        self._answerable -= 1
+        self.state = _USUAL[kind]
+        if kind is Mail:
+            self._reset_due = False
+        elif kind is not Rcpt:  # behind RCPT nothing is to be sent that does not wait for a later reply
+            if kind is EndOfData:
+                self._report()
+                if not awaited:
+                    self._assumed = self.state
+            if self._to_send and not self._to_send[0].only_waits:
+                self._advance()
+        return True
 
     def _take(self, reply: Reply) -> None:
         if not self._awaited:
@@ -250,7 +266,7 @@ class ClientProtocol:
             self._closed_by(command, transaction, reply)
             return
         if 200 <= reply.code < 300:
-            usual = _USUAL.get(type(command))
+            usual = None if command is DATA else _USUAL.get(type(command))
         else:
             usual = State.DATA if reply.code == 354 and command is DATA else None
         self.state = usual or next_state(self.state, command, reply)
@@ -288,24 +304,25 @@ class ClientProtocol:
 
     def _report(self) -> None:
         """Say of those in front how they ended."""
-        while self._transactions and self._transactions[0].is_done:
-            self._events.append(_ended(self._transactions.popleft().result()))
+        transactions = self._transactions
+        while transactions and transactions[0].is_done:
+            self._events.append(_ended(transactions.popleft().result()))
 
     def _advance(self) -> None:
         """Send as much of the transactions as may be in flight."""
         while self._to_send:
             transaction = self._to_send[0]
-            if transaction.must_begin_again:
+            if transaction.is_out_of_step and transaction.must_begin_again:
                 transaction.begin_again()
                 self._reset_due, self._last_begun = True, None
-            if transaction.end_mark is None and not transaction.is_done and not self._push(transaction):
+            is_done = transaction.has_begun and transaction.is_done
+            if transaction.end_mark is None and not is_done and not self._push(transaction):
                 return
             self._to_send.popleft()
 
     def _push(self, transaction: Transaction) -> bool:
         """Send as much of one transaction as may be in flight; returns whether that is all of it."""
-        content = transaction.take_content()
-        if content is not None:
+        if transaction.has_begun and (content := transaction.take_content()) is not None:
             self._out.append(content)
             self._awaited.append((_END, transaction))
             self._mark_end(transaction)

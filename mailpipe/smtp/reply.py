@@ -116,9 +116,9 @@ class ReplyParser:
 
     def feed(self, octets: bytes) -> None:
         """Take in what the peer sent."""
-        *whole, rest = (self._rest + octets if self._rest else octets).split(b"\n")
+        whole = (self._rest + octets if self._rest else octets).split(b"\n")
         # LIMIT: of a line without end no more is kept than shows that it has none
-        self._rest = rest[: 2 * MAX_REPLY]
+        self._rest = whole.pop()[: 2 * MAX_REPLY]
         self._waiting += whole
 
     def clear(self) -> None:

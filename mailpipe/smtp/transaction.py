@@ -31,21 +31,23 @@ class Transaction:
         mail_reply: the reply to MAIL, None before it.
         is_ahead: MAIL was sent behind a transaction whose last reply had not come.
         has_begun: MAIL was sent.
+        is_out_of_step: MAIL met a peer that was still busy with the transaction before.
         is_whole: and everything with it that needs no reply.
         leaves_unclear: the peer may hold on to the reverse-path behind the end of data, so that RSET must be said.
     """
 
     __slots__ = (
         "_accepted", "_answers", "_content_asked", "_content_due", "_contradicted", "_ends_answered", "_given_up",
-        "_is_over", "_out_of_step", "_outstanding", "_rcpts_answered", "_rcpts_sent", "dialect", "end_mark", "envelope",
-        "has_begun", "is_ahead", "is_whole", "leaves_unclear", "mail_reply", "plan",
+        "_is_over", "_outstanding", "_rcpts_answered", "_rcpts_sent", "dialect", "end_mark", "envelope",
+        "has_begun", "is_ahead", "is_out_of_step", "is_whole", "leaves_unclear", "mail_reply", "plan",
     )  # fmt: skip
 
     def __init__(self, envelope: Envelope, plan: TransactionPlan, dialect: Dialect) -> None:
         self.envelope, self.plan, self.dialect = envelope, plan, dialect
         self._answers: list[RecipientAnswer | None] = [None] * len(envelope.forward_paths)
-        for place, reply in plan.refusals.items():
-            self._settle(place, reply, "")
+        if plan.refusals:
+            for place, reply in plan.refusals.items():
+                self._settle(place, reply, "")
         self._begin()
 
     def _begin(self) -> None:
@@ -56,26 +58,26 @@ class Transaction:
         self._rcpts_sent = self._rcpts_answered = 0
         self._content_asked = self._content_due = False
         self._ends_answered = 0
-        self._is_over = self._out_of_step = self._contradicted = False
+        self._is_over = self.is_out_of_step = self._contradicted = False
         self._given_up = not self.plan.rcpts
         self._outstanding = 0
 
     @property
     def is_done(self) -> bool:
         """Every command has been answered and there is none to come."""
-        if self._outstanding or self._content_due or self._out_of_step:
+        if self._outstanding or self._content_due or self.is_out_of_step:
             return False
         return self._given_up or self._is_over
 
     @property
     def only_waits(self) -> bool:
         """All that may go out has; what comes next depends on replies that have not come."""
-        return self._content_asked and not (self._content_due or self._given_up or self._is_over or self._out_of_step)
+        return self._content_asked and not (self._content_due or self._given_up or self._is_over or self.is_out_of_step)
 
     @property
     def must_begin_again(self) -> bool:
         """MAIL met a peer that was still busy with the transaction before; everything has been answered since."""
-        return self._out_of_step and not self._outstanding and not self._content_due
+        return self.is_out_of_step and not self._outstanding and not self._content_due
 
     def begin_again(self) -> None:
         """Forget what was answered to a beginning that came too early."""
@@ -139,19 +141,32 @@ class Transaction:
         return self.plan.content
 
     def goes_on(self, kind: type[Command], reply: Reply) -> bool:
-        """Note a positive reply to MAIL or RCPT where all is as usual: a short way for nearly every reply.
+        """Note the reply that was hoped for where all is as usual: a short way for nearly every reply.
+
+        Args:
+            kind: of the command.
+            reply: 354 to DATA, positive to all others.
 
         Returns:
             Whether it was noted; where not, `take` is to be asked.
         """
         if kind is Rcpt:
             place = self.plan.rcpts[self._rcpts_answered][0]
-            if self._out_of_step or self._answers[place] is not None:
+            if self.is_out_of_step or self._answers[place] is not None:
                 return False
             self._rcpts_answered += 1
             self._accepted.append(place)
         elif kind is Mail:
             self.mail_reply = reply
+        elif kind is Data:
+            if self.is_out_of_step or self._contradicted or not self._accepted:
+                return False
+            self._content_due = True
+        elif kind is EndOfData and self.dialect is Dialect.SMTP:
+            paths = self.envelope.forward_paths
+            for place in self._accepted:
+                self._answers[place] = _answer(paths[place], reply, EndOfData.verb, False)
+            self._is_over = True
         else:
             return False
         self._outstanding -= 1
@@ -184,7 +199,7 @@ class Transaction:
         if reply.is_positive:
             return
         if self.is_ahead and reply.code == _BAD_SEQUENCE and self.end_mark is None:
-            self._out_of_step = self._given_up = True  # the peer's trouble with the one before, not with this one
+            self.is_out_of_step = self._given_up = True  # the peer's trouble with the one before, not with this one
         else:
             self._give_up(reply, "MAIL")
 
@@ -192,7 +207,7 @@ class Transaction:
         _refuse_intermediate("RCPT", reply)
         place = self.plan.rcpts[self._rcpts_answered][0]
         self._rcpts_answered += 1
-        if self._answers[place] is not None or self._out_of_step:
+        if self._answers[place] is not None or self.is_out_of_step:
             if reply.is_positive:
                 self._contradict()
             return  # MAIL was refused, and this refusal only follows from it
@@ -219,13 +234,13 @@ class Transaction:
         if reply.is_positive:
             raise RemoteProtocolError(f"answered DATA with {reply} where 354 or a refusal was due")
         if reply.is_intermediate:
-            if self._contradicted or self._out_of_step:
+            if self._contradicted or self.is_out_of_step:
                 raise RemoteProtocolError("took DATA after it had refused MAIL")
             if not self._accepted and self.dialect is Dialect.LMTP:
                 # RFC 2033 section 4.2: it must refuse; how many replies would follow the dot is anybody's guess
                 raise RemoteProtocolError("took DATA in LMTP after it had refused every recipient")
             self._content_due = True
-        elif not self._out_of_step:
+        elif not self.is_out_of_step:
             self._give_up(reply, "DATA")
 
     def _take_end(self, command: Command, reply: Reply) -> bool:
