@@ -85,7 +85,9 @@ def test_a_session_is_held_in_the_name_of_the_client(mailpipe: Run, folder: Path
             assert mailpipe("filter", path, *words, "-f", "", "--", "bob@example.net", octets=message).code == 0
         assert mailpipe("queue", "flush", path).code == 0
         ours = ORIGIN.replace("XFORWARD", "XCLIENT").partition(" IDENT")[0]
-        assert commands(server, "XCLIENT") == [ours, NOBODY, ours, NOBODY]
+        names = commands(server, "XCLIENT")
+        assert names[:2] == [ours, NOBODY]
+        assert sorted(names[2:]) == sorted([ours, NOBODY])  # the queue has both under way at a time
         assert [[line.split()[0] for line in session[:4]] for session in server.sessions] == [
             ["EHLO", "XCLIENT", "EHLO", "MAIL"]
         ] * 4
