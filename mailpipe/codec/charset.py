@@ -46,6 +46,7 @@ _AGREED = bytes(
     if {bytes([octet]).decode(codec, "replace") for codec in _LATIN[:-1]} == {_WINDOWS[octet]}
 )
 _SHADOW = bytes(0x20 if octet < 0x80 else 0x80 for octet in range(256))
+# Kinds of signs, and octets to each sign, for which replacing costs less than looking up every octet.
 _FEW, _SPARSE = 3, 256
 _BOMS = (
     (b"\xef\xbb\xbf", "utf_8_sig"),

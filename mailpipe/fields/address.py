@@ -20,7 +20,8 @@ from typing import Any, overload
 from mailpipe.defect import Defect
 from mailpipe.fields.addr_spec import DOT_ATOM, safe_address
 from mailpipe.fields.phrase import address_text, decode_phrase, phrase_text, quote_phrase, render_phrase, runs_of
-from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, quick_maker, read_text, twin_of
+from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, read_text
+from mailpipe.frozen import quick_maker, twin_of
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.wire.lexer import COMMENT, SPECIAL, Token, tokens, unescape
 

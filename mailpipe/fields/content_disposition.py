@@ -14,9 +14,10 @@ from datetime import datetime
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
 from mailpipe.fields.date import read_moment
-from mailpipe.fields.parameter import NO_PARAMETERS, Parameters
+from mailpipe.fields.parameter import NO_PARAMETERS, Parameters, parse_behind
 from mailpipe.fields.parameter import parse as parse_parameters
-from mailpipe.fields.value import FieldValue, one_line, quick_maker
+from mailpipe.fields.value import FieldValue, one_line
+from mailpipe.frozen import quick_maker
 from mailpipe.wire.lexer import comment_end
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]++")
@@ -119,9 +120,5 @@ def parse(body: bytes) -> ContentDisposition:
         semicolon = text.find(";", start)
         behind = start if found is not None else len(text) if semicolon < 0 else semicolon
         return _make("attachment", parse_parameters(text, defects, behind), tuple(defects))
-    behind = found.end()
-    if text[behind : behind + 1] in (",", ":"):
-        defects.append(Defect("invalid-parameter", behind, "a semicolon is missing"))
-        behind += 1
-    params = parse_parameters(text, defects, behind) if behind < len(text) else NO_PARAMETERS
+    params = parse_behind(text, defects, found.end())
     return _make(found[0].lower(), params, tuple(defects))

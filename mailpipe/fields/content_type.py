@@ -17,9 +17,10 @@ from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
-from mailpipe.fields.parameter import NO_LANGUAGES, NO_PARAMETERS, Parameters, make_parameters
+from mailpipe.fields.parameter import NO_LANGUAGES, NO_PARAMETERS, Parameters, make_parameters, parse_behind
 from mailpipe.fields.parameter import parse as parse_parameters
-from mailpipe.fields.value import FieldValue, one_line, quick_maker
+from mailpipe.fields.value import FieldValue, one_line
+from mailpipe.frozen import quick_maker
 from mailpipe.wire.lexer import comment_end
 
 _SIGNS = rb"[A-Za-z0-9!#$&^_.+-]"
@@ -161,10 +162,7 @@ def _read_any(body: bytes) -> ContentType:
                 kind, subtype = "multipart", "mixed"
         return _make(kind, subtype, params, tuple(defects))
     kind, subtype, behind = named
-    if text[behind : behind + 1] in (",", ":"):
-        defects.append(Defect("invalid-parameter", behind, "a semicolon is missing"))
-        behind += 1
-    params = parse_parameters(text, defects, behind) if behind < len(text) else NO_PARAMETERS
+    params = parse_behind(text, defects, behind)
     return _make(kind.lower(), subtype.lower(), params, tuple(defects))
 
 

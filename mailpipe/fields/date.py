@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
 from mailpipe.defect import Defect
-from mailpipe.fields.value import FieldValue, Remembered, one_line, quick_maker, twin_of
+from mailpipe.fields.value import FieldValue, Remembered, one_line
+from mailpipe.frozen import quick_maker, twin_of
 from mailpipe.wire.lexer import comment_end
 
 # The class below has a field named datetime, which hides the type from its methods.

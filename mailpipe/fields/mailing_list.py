@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
 from mailpipe.fields.phrase import render_phrase
-from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
+from mailpipe.fields.value import FieldValue, one_line, read_text
+from mailpipe.frozen import quick_maker
 from mailpipe.wire.lexer import QUOTED, tokens, unescape
 
 _ORDINARY = re.compile(rb"[ \t]*+<([!-;=?-~]++)>[ \t\r\n]*+\Z")

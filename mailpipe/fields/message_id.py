@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import overload
 
 from mailpipe.defect import Defect
-from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
+from mailpipe.fields.value import FieldValue, one_line, read_text
+from mailpipe.frozen import quick_maker
 
 _ONE = re.compile(rb"\s*+<([^<>@\s\x80-\xff]*+@[^<>\s\x80-\xff]*+)>\s*+\Z")
 _BRACKETED = re.compile(r"<([^<>]*+)>")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from mailpipe.defect import Defect
-from mailpipe.fields.value import FieldValue, one_line, quick_maker, read_text
+from mailpipe.fields.value import FieldValue, one_line, read_text
+from mailpipe.frozen import quick_maker
 from mailpipe.wire.lexer import COMMENT, QUOTED, SPECIAL, tokens, unescape
 
 _BARE_TOKEN = re.compile(rb"[ \t]*+([A-Za-z0-9!#$&'*+.^_`{|}~-]++)[ \t\r\n]*+\Z")

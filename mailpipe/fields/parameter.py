@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 
 from mailpipe.codec import charset, encoded_word
 from mailpipe.defect import Defect
-from mailpipe.fields.value import one_line, quick_maker
+from mailpipe.fields.value import one_line
+from mailpipe.frozen import quick_maker
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.wire.lexer import comment_end
 
@@ -183,6 +184,17 @@ def parse(text: str, defects: list[Defect] | None = None, start: int = 0) -> Par
     else:
         return make_parameters(entries, NO_LANGUAGES)
     return _Reader(text, size, [] if defects is None else defects).read(start)
+
+
+def parse_behind(text: str, defects: list[Defect], position: int) -> Parameters:
+    """The parameters that stand right behind a value; arguments as for `parse`.
+
+    QUIRK: a comma or a colon may stand there in place of the first semicolon.
+    """
+    if text[position : position + 1] in (",", ":"):
+        defects.append(Defect("invalid-parameter", position, "a semicolon is missing"))
+        position += 1
+    return parse(text, defects, position) if position < len(text) else NO_PARAMETERS
 
 
 class _Reader:

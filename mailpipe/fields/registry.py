@@ -9,7 +9,7 @@ Three readers: the lazy views of a header, validation, and the writer. A name th
 Never here: how a value is read; each type's file knows.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -181,12 +181,6 @@ def read_known(name: str, text: str) -> FieldValue:
         text: the body.
     """
     return (_TEXT_READERS.get(name) or reader_of(name))(text)
-
-
-def read_all(name: str, texts: Iterable[str]) -> list[FieldValue]:
-    """The same for the bodies of several fields of one name, such as the hops of a message."""
-    reader = _TEXT_READERS.get(name) or reader_of(name)
-    return [reader(text) for text in texts]
 
 
 read_often = lru_cache(4096)(read)

@@ -15,8 +15,8 @@ from datetime import datetime
 
 from mailpipe.defect import Defect
 from mailpipe.fields import address, date
-from mailpipe.fields.date import days, zones
-from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, quick_maker, read_text, twin_of
+from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, read_text
+from mailpipe.frozen import quick_maker, twin_of
 from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
 _SIGN = r"[^ ;()<>\"]"
@@ -131,7 +131,6 @@ class ReturnPath(FieldValue):
 
 _make = quick_maker(Received)
 _Twin, _new = twin_of(Received), object.__new__
-_from_iso = datetime.fromisoformat
 _make_path = quick_maker(ReturnPath)
 _ORDINARY_PATH = re.compile(rb"[ \t]*+<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]*[A-Za-z0-9])?>[ \t\r\n]*+\Z")
 
@@ -179,13 +178,8 @@ def received_of_text(text: str, body: bytes | None = None) -> Received:
     # the clock comes again and again.
     before, _, dated = text.replace("\t", " ").rpartition(";")
     head, has_id, tail = before.partition(" id ")
-    clock = dated.find(":") - 2
-    known = _heads[head]
-    try:
-        moment = _from_iso(days[dated[:clock]] + dated[clock : clock + 8] + zones[dated[clock + 8 :]][0])
-    except (KeyError, ValueError):
-        return _parse_rare(text, body)
-    if known is None or dated[clock + 5] != ":":
+    known, moment = _heads[head], date.usual_moment(dated)
+    if known is None or moment is None:
         return _parse_rare(text, body)
     made = _new(_Twin)
     made.from_, made.from_comment, made.by, made.by_comment, made.via, made.with_, for_, comments = known
@@ -261,15 +255,12 @@ def _read_head(text: str) -> _Head | None:
                 every.remove(known)
         comments = _unfolded(every)
     if "  " in text:  # once a field was folded, and seldom inside of these
-        if from_ is not None and "  " in from_:
-            from_ = " ".join(from_.split())
-        if from_comment is not None and "  " in from_comment:
-            from_comment = " ".join(from_comment.split())
-        if by_comment is not None and "  " in by_comment:
-            by_comment = " ".join(by_comment.split())
-        if with_ is not None and "  " in with_:
-            with_ = " ".join(with_.split())
+        from_, from_comment, by_comment, with_ = map(_plain, (from_, from_comment, by_comment, with_))
     return from_, literal or from_comment, by, by_comment, via, with_, for_, comments
+
+
+def _plain(text: str | None) -> str | None:
+    return " ".join(text.split()) if text is not None and "  " in text else text
 
 
 def _head_of(text: str) -> _Head | None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from mailpipe.codec import encoded_word
 from mailpipe.defect import Defect
-from mailpipe.fields.value import FieldValue, quick_maker
+from mailpipe.fields.value import FieldValue
+from mailpipe.frozen import quick_maker
 from mailpipe.wire.folding import unfolded
 
 

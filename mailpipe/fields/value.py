@@ -15,8 +15,6 @@ from typing import TypeVar
 
 from mailpipe.codec import charset
 from mailpipe.defect import Defect
-from mailpipe.frozen import quick_maker as quick_maker
-from mailpipe.frozen import twin_of as twin_of
 
 Value = TypeVar("Value")
 

@@ -203,18 +203,7 @@ class Lines:
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed values of all fields of a name."""
-        places = self.places_of(name)
-        values = self._values
-        if values is None:
-            values = self._values = [None] * len(self)
-        items, found = self._items or self.items, []
-        for place in places:
-            value = values[place]
-            if value is None:
-                written, text = items[place]
-                value = values[place] = read_known(written, text) if text is not None else self.value(place)
-            found.append(value)
-        return found
+        return [self.value(place) for place in self.places_of(name)]
 
     def text(self, place: int) -> str:
         """The text of one."""

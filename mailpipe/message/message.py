@@ -46,8 +46,7 @@ class Message(Entity):
     @property
     def from_(self) -> AddressList:
         """The authors (RFC 5322 section 3.6.2); groups are kept (RFC 6854)."""
-        value = self.value_of("from")
-        return value if isinstance(value, AddressList) else _NO_ADDRESSES
+        return self._addresses("from")
 
     @property
     def sender(self) -> Mailbox | None:
@@ -98,10 +97,8 @@ class Message(Entity):
     @property
     def message_id(self) -> str | None:
         """Message-ID without its angle brackets; None where there is none."""
-        value = self.value_of("message-id")
-        if isinstance(value, MessageId):
-            return value.id or None
-        return value.ids[0] if isinstance(value, MessageIdList) and value.ids else None
+        identifiers = self._identifiers("message-id")
+        return identifiers[0] if identifiers else None
 
     @property
     def in_reply_to(self) -> tuple[str, ...]:

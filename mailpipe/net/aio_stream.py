@@ -132,7 +132,7 @@ def _fill(
 ) -> Exception | None:
     """Begin as many transactions as there is room for; returns what stands in the way of all others."""
     core = link.core
-    is_limited = bool(core.extensions.limits)
+    is_limited = bool(core.extensions.limits)  # few peers offer any, and to ask for each message costs as much as RCPT
     while core.may_begin and not (is_limited and connection.is_used_up):
         if waiting:
             one = waiting.popleft()
@@ -153,10 +153,7 @@ def _fill(
             core.begin(*one.pair, chunking=chunking)
         except LocalProtocolError as error:
             return error
-        if is_limited:
-            connection.note_begun(one.pair[0])
-        else:
-            connection.transaction_count += 1
+        connection.note_begun(one.pair[0])
         flight.append(one)
     return None
 

@@ -39,7 +39,7 @@ _ended = quick_maker(TransactionEnded)
 _USUAL: dict[type[Command], State] = {
     Mail: State.MAIL, Rcpt: State.RCPT, Data: State.DATA, EndOfData: State.READY,
 }  # fmt: skip
-"""What a positive reply leads to, in short: `next_state` is asked for each of a million replies."""
+"""What the reply that is hoped for leads to, in short: `next_state` is asked for each of a million replies."""
 _CLOSED, _TLS = State.CLOSED, State.TLS  # to look into an enumeration takes longer than all else that is done per reply
 _NO_SESSION = (State.GREETING, State.HELLO, State.AUTH)
 _Awaited = tuple[Command, Transaction | None]
@@ -231,10 +231,10 @@ class ClientProtocol:
 
     def _goes_on(self, reply: Reply) -> bool:
         """Take the reply that was hoped for in a transaction that went out whole; False where it is another."""
-        awaited, code = self._awaited, reply.code
+        awaited = self._awaited
         command, transaction = awaited[0]
         kind = type(command)
-        if transaction is None or not transaction.is_whole or not (code == 354 if kind is Data else 200 <= code < 300):
+        if transaction is None or not transaction.is_whole or not _is_hoped_for(kind, reply.code):
             return False
         if not transaction.goes_on(kind, reply):
             return False
@@ -265,10 +265,7 @@ class ClientProtocol:
         if reply.code == 421:
             self._closed_by(command, transaction, reply)
             return
-        if 200 <= reply.code < 300:
-            usual = None if command is DATA else _USUAL.get(type(command))
-        else:
-            usual = State.DATA if reply.code == 354 and command is DATA else None
+        usual = _USUAL.get(type(command)) if _is_hoped_for(type(command), reply.code) else None
         self.state = usual or next_state(self.state, command, reply)
         if transaction is not None:
             self._take_for(transaction, command, reply)
@@ -406,3 +403,8 @@ class ClientProtocol:
         self._awaited.clear()
         self.state = self._assumed = State.CLOSED
         self._events.append(ConnectionEnded(error))
+
+
+def _is_hoped_for(kind: type[Command], code: int) -> bool:
+    """354 to DATA, positive to all others."""
+    return code == 354 if kind is Data else 200 <= code < 300

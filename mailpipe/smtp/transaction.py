@@ -163,9 +163,8 @@ class Transaction:
                 return False
             self._content_due = True
         elif kind is EndOfData and self.dialect is Dialect.SMTP:
-            paths = self.envelope.forward_paths
             for place in self._accepted:
-                self._answers[place] = _answer(paths[place], reply, EndOfData.verb, False)
+                self._settle(place, reply, EndOfData.verb)
             self._is_over = True
         else:
             return False
