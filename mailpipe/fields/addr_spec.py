@@ -8,6 +8,8 @@ Never here: the mailbox round it, with its name and angle brackets; address.py h
 
 import re
 
+from mailpipe.fields.value import Remembered
+
 ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 DOT_ATOM = rf"{ATEXT}++(?>(?:\.{ATEXT}++)*)"
 
@@ -29,6 +31,10 @@ def is_address(text: str) -> bool:
     >>> is_address("ann@example.org"), is_address("ann@example..org"), is_address('"ann b"@[IPv6:2001:db8::1]')
     (True, False, True)
     """
+    return _known[text]
+
+
+def _is_address(text: str) -> bool:
     found = _ADDRESS.fullmatch(text)
     if found is None:
         return False
@@ -40,6 +46,9 @@ def is_address(text: str) -> bool:
     return len(domain.encode("utf-8", "surrogatepass")) <= 255 and all(
         len(label) <= 63 and label[-1] != "-" for label in domain.split(".")
     )
+
+
+_known = Remembered(_is_address, 320)  # LIMIT: 64 and 255 octets and an "@"; the same few write most of the mail
 
 
 def _is_address_literal(literal: str) -> bool:

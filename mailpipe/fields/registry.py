@@ -222,6 +222,11 @@ def parse(name: str, body: bytes) -> FieldValue:
     return parser(body)
 
 
+def row_of(key: str) -> FieldKind | None:
+    """The row of a name in lower case, None where the table has none: its fields are unstructured."""
+    return _TABLE.get(key)
+
+
 def kind(name: str) -> FieldKind:
     """The row of a name; an unstructured one, to occur any number of times, where the table has none."""
     found = _TABLE.get(name.lower())

@@ -10,14 +10,38 @@ import re
 from dataclasses import dataclass
 
 from mailpipe.defect import DEFECTS, Severity
-from mailpipe.fields import AddressList, DateTime, MessageId, is_address, occurrence
+from mailpipe.fields import (
+    AddressList,
+    AuthenticationResults,
+    DateTime,
+    Keywords,
+    Languages,
+    ListId,
+    ListUrls,
+    MessageId,
+    MessageIdList,
+    Received,
+    ReturnPath,
+    TagList,
+    Text,
+    TokenValue,
+    is_address,
+)
 from mailpipe.fields.mime import MimeVersion
-from mailpipe.fields.registry import required_names
+from mailpipe.fields.registry import required_names, row_of
 from mailpipe.message import Field, Message
 
 _NAME = re.compile(r"[!-9;-~]+")  # printable ASCII without a colon
 _LONGEST, _RECOMMENDED = 998, 78
 _PLAIN_ENCODINGS = ("7bit", "8bit", "binary")
+# A line that neither goes on with the one before nor begins with a name and its colon.
+_ODD_LINE = re.compile(rb"(?:\A|\n)(?![!-9;-~]++:|(?<=\n)[ \t]|(?<=\n)\Z)")
+_BLANK_LINE = re.compile(rb"\n[ \t\r\v\f]*+\n")
+# What no check asks about.
+_NOT_CHECKED = frozenset(
+    (AuthenticationResults, Keywords, Languages, ListId, ListUrls, MessageIdList, Received, ReturnPath, TagList, Text,
+     TokenValue)
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +109,33 @@ def find(message: Message) -> list[Finding]:
     """Everything that the checks find in a message's own header."""
     found: list[Finding] = []
     seen: dict[str, int] = {}
-    for place, field in enumerate(message.header.lines):
-        if not _NAME.fullmatch(field.name):
-            # a name with a blank in it ends the header for other programs: what follows would be body to them
-            found.append(Finding("field_syntax", "malformed-field", place=place))
-            continue
-        if field.raw[len(field.name) : len(field.name) + 1] != b":":
-            found.append(Finding("field_syntax", "space-before-colon", field.name, place))
-        key = field.key
-        seen[key] = seen.get(key, 0) + 1
-        maximum = occurrence(key).maximum
-        if maximum is not None and seen[key] > maximum:
-            found.append(Finding("single_fields", "duplicate-field", field.name, place))
-        found += _of_lines(field, place)
-        found += _of_value(field, place)
+    header = message.header
+    octets = bytes(header)[len(header.envelope_line or b"") :]
+    # most headers are in order, and one look at all lines tells so sooner than one at each
+    has_bare_cr = 0x0D in octets and octets.count(b"\r") != octets.count(b"\r\n")
+    is_regular = not has_bare_cr and _ODD_LINE.search(octets) is None
+    is_clean = not has_bare_cr and octets.isascii() and 0 not in octets and _BLANK_LINE.search(octets) is None
+    is_short = max(map(len, octets.split(b"\n"))) <= _RECOMMENDED
+    for place, field in enumerate(header.lines):
+        name = field.name
+        if not is_regular:
+            if not _NAME.fullmatch(name):
+                # a name with a blank in it ends the header for other programs: what follows would be body to them
+                found.append(Finding("field_syntax", "malformed-field", place=place))
+                continue
+            if field.raw[len(name) : len(name) + 1] != b":":
+                found.append(Finding("field_syntax", "space-before-colon", name, place))
+        key = name.lower()
+        seen[key] = times = seen.get(key, 0) + 1
+        row = row_of(key)
+        if row is not None and (maximum := row.occurrence.maximum) is not None and times > maximum:
+            found.append(Finding("single_fields", "duplicate-field", name, place))
+        if not is_short and len(field.raw) > _RECOMMENDED:
+            found += _of_lengths(field, place)
+        if not is_clean:
+            found += _of_octets(field, place)
+        if row is not None and row.value not in _NOT_CHECKED:
+            found += _of_value(field, name, key, place)
     for name in required_names():
         if name.lower() not in seen:
             found.append(Finding("required_fields", "missing-field", name))
@@ -108,15 +145,22 @@ def find(message: Message) -> list[Finding]:
     return found
 
 
-def _of_lines(field: Field, place: int) -> list[Finding]:
-    """Line lengths, blank folds and octets above 127 of one field."""
+def _of_lengths(field: Field, place: int) -> list[Finding]:
+    """Line lengths of one field."""
+    lines = field.raw.split(b"\n")
+    longest = max(map(len, lines))
+    if longest <= _RECOMMENDED:
+        return []
+    if longest > _LONGEST and max(len(line.rstrip(b"\r")) for line in lines) > _LONGEST:
+        return [Finding("line_length", "line-too-long", field.name, place)]
+    if max(map(_characters, lines)) > _RECOMMENDED:
+        return [Finding("line_length_recommended", "line-over-78", field.name, place)]
+    return []
+
+
+def _of_octets(field: Field, place: int) -> list[Finding]:
+    """Blank folds, octets above 127, NUL and bare CR of one field."""
     found, raw, name = [], field.raw, field.name
-    if len(raw) > _RECOMMENDED:
-        longest = max(len(line.rstrip(b"\r")) for line in raw.split(b"\n"))
-        if longest > _LONGEST:
-            found.append(Finding("line_length", "line-too-long", name, place))
-        elif longest > _RECOMMENDED and max(map(_characters, raw.split(b"\n"))) > _RECOMMENDED:
-            found.append(Finding("line_length_recommended", "line-over-78", name, place))
     if b"\n" in raw[:-1] and any(not line.strip() for line in raw.split(b"\n")[:-1]):
         found.append(Finding("folding", "blank-continuation", name, place))
     if not raw.isascii():
@@ -135,9 +179,9 @@ def _characters(line: bytes) -> int:
     return len(line.rstrip(b"\r").decode("utf-8", "replace"))
 
 
-def _of_value(field: Field, place: int) -> list[Finding]:
+def _of_value(field: Field, name: str, key: str, place: int) -> list[Finding]:
     """The typed value of one field."""
-    value, name = field.value, field.name
+    value = field.value
     if isinstance(value, DateTime):
         if value.datetime is None:
             return [Finding("date_syntax", "invalid-date", name, place)]
@@ -148,12 +192,12 @@ def _of_value(field: Field, place: int) -> list[Finding]:
         if not all(is_address(mailbox.address) for mailbox in value.mailboxes):
             return [Finding("address_syntax", "invalid-address", name, place)]
         return []
-    if isinstance(value, MessageId) and field.key == "message-id":
+    if isinstance(value, MessageId) and key == "message-id":
         if not value.id or value.defects:
             return [Finding("message_id", "invalid-message-id", name, place)]
     elif isinstance(value, MimeVersion) and (value.major, value.minor) != (1, 0):
         return [Finding("mime_version", "invalid-mime-version", name, place)]
-    elif field.key in ("content-type", "content-disposition"):
+    elif key in ("content-type", "content-disposition"):
         return [Finding("content_type", defect.code, name, place) for defect in value.defects[:1]]
     return []
 

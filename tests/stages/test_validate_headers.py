@@ -131,3 +131,19 @@ def test_repairing_everything_never_touches_the_body(blocks: list[bytes], noise:
     assert after.message.raw_body == message.raw_body
     again = mailpipe.parse(bytes(after.message))
     assert again.raw_body == message.raw_body
+
+
+_PIECES = st.sampled_from([
+    b"Subject: a\n", b"To: a@b.example\n", b"To: a@b.example,\n\tc\n", b"X-Long: " + b"a" * 90 + b"\n", b"X: " + b"a" * 999 + b"\n", b"X: a\n \n b\n",
+    b"X: \xe9\n", "X: \xe9\n".encode(), b"X: a\0b\n", b"X: a\rb\n", b"X : a\n", b"no field\n", b"Date: today\n", b"X: a\r\n", b"\xe9: a\n", b"X:\n\x0b\n",
+])  # fmt: skip
+# with this at its end no header is in order at a glance, so that each of its fields is looked at by itself
+_DISORDER = b"no field\nX-Tail: \xff\0\rb" + b"a" * 90 + b"\n \n b\n"
+
+
+@given(st.lists(_PIECES, min_size=1, max_size=6))
+def test_a_header_that_is_in_order_at_a_glance_is_in_order(pieces) -> None:
+    header = b"".join(pieces)
+    alone, with_tail = mailpipe.parse(header + b"\n"), mailpipe.parse(header + _DISORDER + b"\n")
+    places = range(len(alone.header.lines))
+    assert [each for each in find(alone) if each.place in places] == [each for each in find(with_tail) if each.place in places]
