@@ -243,7 +243,12 @@ class Header:
         items = lines.items
         if lines.is_complete:
             return items  # type: ignore[return-value]
-        return tuple([(field.name, field.text) for field in self])
+        if not lines.is_clean:
+            return tuple([(field.name, field.text) for field in self])
+        text = lines.text
+        return tuple(
+            [item if item[1] is not None else (item[0], text(place)) for place, item in enumerate(items)]  # type: ignore[misc]
+        )
 
     # -- changing
 

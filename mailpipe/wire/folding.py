@@ -16,6 +16,7 @@ __all__ = ["HARD_LIMIT", "body_of", "fold", "unfold", "unfolded"]
 HARD_LIMIT = 998
 """Octets that a line may have without its end (RFC 5322 2.1.1)."""
 
+_CR_FOLD = re.compile(rb"\r++(?=[ \t])")
 _FOLD = re.compile(rb"(?:\r\n|\n|\r)(?=[ \t])")
 # LIMIT: what is longer cannot stay whole on a line; unbounded, a thousand unclosed quotes would each scan to the end.
 _QUOTED = rb'"(?>(?:[^"\\]|\\.){0,900})"'
@@ -117,16 +118,11 @@ def body_of(raw: bytes) -> bytes:
 def unfolded(body: bytes) -> bytes:
     """A body without blanks and line ends at its ends and without folds.
 
-    Only a line end before white space is a fold: in the body of a field that was found there are no others, but a
-    bare CR, which stays as part of the body.
+    A CR before white space is taken for a fold too, alone or beside LFs, so that a body can be unfolded twice; any
+    other bare CR stays as part of the body.
     """
     body = body.strip(b" \t\r\n")
     # numbers, because `in` with octets on its left raises and drops an error inside the interpreter first
     if 0x0A in body:
-        return body.replace(b"\r\n", b"").replace(b"\n", b"")
-    return body if 0x0D not in body else _unfold_cr(body)
-
-
-def _unfold_cr(body: bytes) -> bytes:
-    """Unfold a body of the CR grammar; a CR that no blank follows is not a fold."""
-    return body.replace(b"\r ", b" ").replace(b"\r\t", b"\t")
+        body = body.replace(b"\r\n", b"").replace(b"\n", b"")
+    return body if 0x0D not in body else _CR_FOLD.sub(b"", body)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 import mailpipe
 from mailpipe import Field, Header
 from mailpipe.errors import ComposeError
+from mailpipe.fields import Text
 from mailpipe.message import lines
 
 PIECES = st.sampled_from([
@@ -29,12 +30,14 @@ def alone(field: Field) -> tuple[object, ...]:
 @example(b"A: \r\r\nB: c\n")
 @example(b"A : b\n: c\nd: e")
 @example(b"=?utf-8?q?=C3=A9?=\n :")
+@example(b"A: b\r c\n d\n")
 @example(b"A: b\nSubject\n : not a field\nC: d\n")
 def test_what_is_read_at_once_is_what_each_field_says_by_itself(octets: bytes) -> None:
     header = mailpipe.parse(octets).header
     assert header.items() == tuple((field.name, field.text) for field in Header(header.fields))
     for field in header:
         assert (field.name, field.text, repr(field.value), field.value.defects) == alone(field)
+        assert not isinstance(field.value, Text) or field.value.text == field.text
         assert field.offset is not None and octets.startswith(field.raw, field.offset)
 
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailpipe.errors import ComposeError
-from mailpipe.wire.folding import HARD_LIMIT, fold, unfold
+from mailpipe.wire.folding import HARD_LIMIT, fold, unfold, unfolded
 
 _BODY = st.text(alphabet='ab ",\t\\=?qé', max_size=400).filter(lambda text: text.strip(" \t") or not text)
 
@@ -60,3 +60,11 @@ def test_what_cannot_be_said_is_refused(body):
 def test_a_long_body_of_quotes_takes_linear_time():
     fold("Subject", '" \\' * 3_000)
     fold("Subject", '"a ' * 3_001)
+
+
+@given(st.lists(st.sampled_from([b"a", b" ", b"\t", b"\r", b"\n", b"\r\n"]), max_size=12).map(b"".join))
+def test_a_body_may_be_unfolded_twice(body):
+    once = unfolded(body)
+    assert unfolded(once) == once
+    assert b"\n" not in once
+    assert once.replace(b"\r", b"") == body.strip(b" \t\r\n").replace(b"\n", b"").replace(b"\r", b"")
