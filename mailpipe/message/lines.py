@@ -13,7 +13,7 @@ from itertools import accumulate
 from operator import itemgetter
 
 from mailpipe.fields import Text, unstructured
-from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often
+from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often, reader_of
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
@@ -193,17 +193,27 @@ class Lines:
         value = values[place]
         if value is None:
             name, text = (self._items or self.items)[place]
-            if text is not None:
-                value = read_known(name, text)
-            else:
-                raw = self.raws[place]
-                value = read_often(raw) if len(raw) <= REMEMBERED else read(raw)
-            values[place] = value
+            value = values[place] = self._value_of_raw(place) if text is None else read_known(name, text)
         return value
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed values of all fields of a name."""
-        return [self.value(place) for place in self.places_of(name)]
+        places = self.places_of(name)
+        values = self._values
+        if values is None and places:
+            values = self._values = [None] * len(self)
+        items, read_text, found = self.items, reader_of(name), []
+        for place in places:  # as `value` does it, with one look for what reads them
+            value = values[place]  # type: ignore[index]
+            if value is None:
+                text = items[place][1]
+                value = values[place] = self._value_of_raw(place) if text is None else read_text(text)  # type: ignore[index]
+            found.append(value)
+        return found
+
+    def _value_of_raw(self, place: int) -> FieldValue:
+        raw = self.raws[place]
+        return read_often(raw) if len(raw) <= REMEMBERED else read(raw)
 
     def text(self, place: int) -> str:
         """The text of one."""

@@ -151,7 +151,8 @@ class DecodeMime(Stage[DecodeMimeOptions]):
         for value in values:
             if value is not None:
                 found += [Defect(one.code, one.offset, one.detail, path) for one in value.defects]
-        for field in entity.header:
+        header = entity.header
+        for field in header if b"=?" in bytes(header) else ():  # most have no encoded word
             if b"=?" in field.body:
                 found += [
                     Defect(one.code, one.offset, one.detail, path, field.name)
