@@ -16,14 +16,14 @@ ARGS ?=
 RUN := .venv/bin/python
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint lab soak bench fuzz samples docs lock clean
+.PHONY: help setup demo test pure lint lab soak bench fuzz samples docs lock clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' Makefile | expand -t 16
 
 setup: $(READY)  ## make .venv with the locked packages (every other target does it by itself)
 
-$(READY): pyproject.toml requirements.lock .ci/setup
+$(READY): pyproject.toml requirements.lock .ci/setup hatch_build.py $(wildcard mailpipe/native/*.pyx mailpipe/native/*.pxd)
 	@PYTHON='$(PYTHON)' sh .ci/setup
 
 demo: $(READY)  ## run samples/archive.mbox through samples/quickstart.toml into an SMTP server of its own
@@ -31,6 +31,9 @@ demo: $(READY)  ## run samples/archive.mbox through samples/quickstart.toml into
 
 test: $(READY)  ## run the tests, the lab aside
 	@$(RUN) -m pytest -q -n auto -m 'not lab' $(ARGS)
+
+pure: $(READY)  ## run the tests of the message model without its compiled part
+	@MAILPIPE_PURE=1 $(RUN) -m pytest -q -n auto tests/wire tests/codec tests/fields tests/parser tests/message tests/writer $(ARGS)
 
 lint: $(READY)  ## ruff and mypy --strict
 	@$(RUN) -m ruff check .

@@ -16,6 +16,7 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from mailpipe import native
 from mailpipe.defect import Defect
 
 __all__ = ["blocks", "decode", "encode"]
@@ -51,6 +52,12 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
 
 
 def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
+    if native.decode_quoted_printable is not None and (decoded := native.decode_quoted_printable(octets)) is not None:
+        return decoded
+    return _decode_in_python(octets, has_cr, defects)
+
+
+def _decode_in_python(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
     encoded = octets
     if has_cr:
         if _ODD_CR.search(encoded, 2 if encoded[:2] == b"\r\n" else 0) or encoded[-1:] == b"\r":

@@ -12,9 +12,11 @@ Never here: the clock. No function of this module asks what time it is.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
+from mailpipe import native
 from mailpipe.defect import Defect
 from mailpipe.fields.value import FieldValue, Remembered, one_line
 from mailpipe.frozen import quick_maker, twin_of
@@ -149,7 +151,7 @@ def parse(body: bytes) -> DateTime:
     return of_text(body.decode("latin-1").strip(" \t\r\n"), body)
 
 
-def of_text(text: str, body: bytes | None = None) -> DateTime:
+def of_text_in_python(text: str, body: bytes | None = None) -> DateTime:
     """The same for a body without blanks at its ends.
 
     Args:
@@ -172,6 +174,11 @@ def of_text(text: str, body: bytes | None = None) -> DateTime:
     made.datetime, made.zone, made.defects = moment, zone, defects
     made.__class__ = DateTime
     return made  # type: ignore[no-any-return]
+
+
+of_text: Callable[..., DateTime] = (
+    native.DateReader(DateTime, of_text_in_python) if native.DateReader is not None else of_text_in_python
+)
 
 
 def usual_moment(text: str) -> datetime | None:

@@ -10,9 +10,11 @@ Never here: judgement of a route.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from mailpipe import native
 from mailpipe.defect import Defect
 from mailpipe.fields import address, date
 from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, read_text
@@ -167,7 +169,7 @@ def parse_received(body: bytes) -> Received:
     return received_of_text(text, body)
 
 
-def received_of_text(text: str, body: bytes | None = None) -> Received:
+def received_of_text_in_python(text: str, body: bytes | None = None) -> Received:
     """The same for a body that is ASCII and unfolded.
 
     Args:
@@ -277,6 +279,11 @@ def _read_rest(text: str) -> tuple[str | None, tuple[str, ...]] | None:
 
 
 _heads, _rests = Remembered(_head_of, 300), Remembered(_read_rest, 120)
+received_of_text: Callable[..., Received] = (
+    native.HopReader(Received, _heads, _rests, date.usual_moment, _parse_rare)
+    if native.HopReader is not None
+    else received_of_text_in_python
+)
 
 
 def _compose(text: str) -> Received | None:

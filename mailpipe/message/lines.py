@@ -12,6 +12,7 @@ import sys
 from itertools import accumulate
 from operator import itemgetter
 
+from mailpipe import native
 from mailpipe.fields import Text, unstructured
 from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often, reader_of
 from mailpipe.fields.value import FieldValue
@@ -30,7 +31,7 @@ Item = tuple[str, str | None]
 """A field's name as written and its text; None where the text takes a look at its charset or its encoded words."""
 
 
-def names_and_texts(block: bytes, most: int) -> tuple[tuple[Item, ...], bool] | None:
+def names_and_texts_in_python(block: bytes, most: int) -> tuple[tuple[Item, ...], bool] | None:
     """The name and the text of every field of a block whose lines end with LF or CRLF.
 
     Args:
@@ -61,6 +62,9 @@ def names_and_texts(block: bytes, most: int) -> tuple[tuple[Item, ...], bool] | 
         for name, body in found
     ]
     return tuple(plain), False
+
+
+names_and_texts = native.names_and_texts or names_and_texts_in_python
 
 
 class _Keys(dict[str, str]):
@@ -160,9 +164,13 @@ class Lines:
         """Where the first field of a name stands, in whatever case it is written; None where there is none."""
         places = self._places
         if places is None:
-            keys = self.keys
-            places = self._places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=False))
-            places.pop("", None)  # a line without a colon
+            if native.index is not None:
+                self._keys, places = native.index(self.items, _KEYS)
+            else:
+                keys = self.keys
+                places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=False))
+                places.pop("", None)  # a line without a colon
+            self._places = places
         place = places.get(name)
         return place if place is not None else places.get(name.lower())
 

@@ -16,6 +16,7 @@ Never here: the model. Nodes are places; what can be asked of them is written in
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from mailpipe import native
 from mailpipe.fields import content_type
 from mailpipe.fields.content_type import ContentType
 from mailpipe.limits import DEFAULT_LIMITS, Limits
@@ -125,6 +126,9 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
         elif head[:1] in _FIRST_LETTERS and (found := grammar.first_mark.match(octets, start, bound)):
             position = found.end()
             kind_at, encoding_at = (position, -1) if found.lastindex == 1 else (-1, position)
+    marks = native.header_marks
+    if header_stop < 0 and marks is not None and not delimiters and grammar is LF_GRAMMAR and isinstance(octets, bytes):
+        header_stop, body_start, kind_at, encoding_at = marks(octets, position, bound, kind_at, encoding_at)
     while header_stop < 0:
         found = search(octets, position, bound)
         if found is None:

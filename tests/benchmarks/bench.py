@@ -20,6 +20,10 @@ from typing import Any
 from peers import PEERS
 from shapes import make
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mailpipe import native
+
 TASKS = ("structure", "triage", "full", "round trip", "modify")
 BASE = "stdlib compat32"
 OWN = ("two fields", "texts", "every value")  # mailpipe's alone
@@ -33,7 +37,7 @@ class Peer:
     def __init__(self, name: str, python: str) -> None:
         self.process = subprocess.Popen(
             [python, str(HERE / "peers.py"), name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
+            env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), "MAILPIPE_PURE": "1" if name == "mailpipe in Python" else ""},
         )  # fmt: skip
         self.tasks = set(self.answer())
 
@@ -112,11 +116,12 @@ def report(title: str, messages: list[bytes], best: dict[str, dict[str, float]])
         cells = [f"{row[BASE] / row[name]:.2f}" if name in row else "–" for name in names]
         rate = f"{len(messages) / row['mailpipe']:,.0f} | {size / row['mailpipe'] / 1e6:,.0f}"
         print(f"| {task} | {MUST[task]:g} | {' | '.join(cells)} | {rate} |")
-    own = {task: best[task]["mailpipe"] for task in OWN if "mailpipe" in best[task]}
-    if own:
-        full = best["full"][BASE]
-        print(f"\nstructure and two fields: {own['two fields'] / best['structure']['mailpipe']:.2f} × structure alone (at most 1.35)")
-        print(f"\nfull without addresses, dates and trace: {full / own['texts']:.2f}; with every field typed: {full / own['every value']:.2f}")
+    for name in ("mailpipe", "mailpipe in Python"):
+        own = {task: best[task][name] for task in OWN if name in best[task]}
+        if own:
+            full = best["full"][BASE]
+            print(f"\n{name}: structure and two fields: {own['two fields'] / best['structure'][name]:.2f} × structure alone (at most 1.35)")
+            print(f"\n{name}: full without addresses, dates and trace: {full / own['texts']:.2f}; with every field typed: {full / own['every value']:.2f}")
 
 
 def main() -> int:
@@ -138,6 +143,8 @@ def main() -> int:
             peers[name] = Peer(name, "/usr/bin/python3" if name == "GMime" else chosen.python)
         except (EOFError, OSError):
             print(f"{name}: not installed, left out", file=sys.stderr)
+    if not native.IS_COMPILED:
+        print("mailpipe: there is no compiled build, both of its columns are in Python", file=sys.stderr)
     sets = real_messages(chosen.real, chosen.count) | make()
     if chosen.shapes is not None:
         sets = {name: one for name, one in sets.items() if name.startswith("real mail") or name in chosen.shapes}

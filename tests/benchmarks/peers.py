@@ -262,6 +262,7 @@ def gmime_tasks() -> dict[str, Task]:
 
 PEERS: dict[str, Callable[[], dict[str, Task]]] = {
     "mailpipe": mailpipe_tasks,
+    "mailpipe in Python": mailpipe_tasks,  # without its compiled part
     "stdlib compat32": stdlib_compat32_tasks,
     "stdlib default": stdlib_default_tasks,
     "fast-mail-parser": fast_mail_parser_tasks,

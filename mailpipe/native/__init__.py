@@ -1,0 +1,36 @@
+"""What is read most, compiled where there was a compiler: the ordinary case of it, with the answers that Python gives.
+
+    if native.header_marks is not None:
+        header_stop, body_start, kind_at, encoding_at = native.header_marks(octets, 0, len(octets), -1, -1)
+
+Each name is None where there is no compiled build, as on a machine without a compiler, and where the environment has
+MAILPIPE_PURE: everything then goes the way in Python. Each of these has that way beside it, and leaves to it what is not
+ordinary.
+
+Never here: a way of reading that Python has not.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+_Items = tuple[tuple[str, str | None], ...]
+
+names_and_texts: Callable[[bytes, int], tuple[_Items, bool] | None] | None = None
+index: Callable[[_Items, dict[str, str]], tuple[list[str], dict[str, int]]] | None = None
+header_marks: Callable[[bytes, int, int, int, int], tuple[int, int, int, int]] | None = None
+decode_quoted_printable: Callable[[bytes], bytes | None] | None = None
+DateReader: Callable[..., Any] | None = None
+HopReader: Callable[..., Any] | None = None
+
+if not os.environ.get("MAILPIPE_PURE"):
+    with contextlib.suppress(ImportError):
+        from mailpipe.native import _header, _trace, _transfer
+
+        names_and_texts, index, header_marks = _header.names_and_texts, _header.index, _header.header_marks
+        DateReader, HopReader = _trace.DateReader, _trace.HopReader
+        decode_quoted_printable = _transfer.decode_quoted_printable
+
+IS_COMPILED = HopReader is not None
+"""Whether there is a compiled build and it is used."""

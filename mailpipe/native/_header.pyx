@@ -1,0 +1,196 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""The header block, compiled: names and texts of its fields, what looks them up, where it ends.
+
+Never here: a field that is not ASCII or has an encoded word, and a line that is no field; Python reads those.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from libc.string cimport memchr, memcmp
+
+from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_New, is_blank, is_space, text_of
+
+
+cdef list _names = [None] * 1024  # LIMIT: a place for each digest of a name, whoever came last
+
+
+cdef object _name(Place start, Py_ssize_t size):
+    """The text of a name, the same one for the names that mail is full of."""
+    cdef unsigned int digest = 2166136261u  # FNV-1a
+    cdef Py_ssize_t index
+    if size >= 80:
+        return text_of(start, size)
+    for index in range(size):
+        digest = (digest ^ start[index]) * 16777619u
+    digest = (digest ^ (digest >> 15)) & 1023
+    known = _names[digest]
+    if known is not None and PyUnicode_GET_LENGTH(known) == size and memcmp(PyUnicode_DATA(known), start, size) == 0:
+        return known
+    made = _names[digest] = text_of(start, size)
+    return made
+
+
+cdef object _unfolded(Place start, Place stop):
+    """The text between two places without CR and LF and without blanks at its ends."""
+    cdef Place at
+    cdef Py_ssize_t size = 0
+    cdef unsigned char* to
+    while stop > start and is_space((stop - 1)[0]):
+        stop -= 1
+    while start < stop and is_space(start[0]):
+        start += 1
+    at = start
+    while at < stop:
+        size += at[0] != c"\r" and at[0] != c"\n"
+        at += 1
+    made = PyUnicode_New(size, 127)
+    to = <unsigned char*>PyUnicode_DATA(made)
+    at = start
+    while at < stop:
+        if at[0] != c"\r" and at[0] != c"\n":
+            to[0] = at[0]
+            to += 1
+        at += 1
+    return made
+
+
+def names_and_texts(bytes block not None, Py_ssize_t most):
+    """See `mailpipe.message.lines.names_and_texts_in_python`."""
+    cdef Place at = <Place>PyBytes_AS_STRING(block)
+    cdef Place end = at + PyBytes_GET_SIZE(block)
+    cdef Place name
+    cdef Place colon
+    cdef Place start
+    cdef Place stop
+    cdef Place look
+    cdef unsigned char octet, every, last
+    cdef bint is_complete = True, is_plain, is_folded
+    cdef list found = []
+    while at < end:
+        name = at
+        while c"!" <= at[0] <= c"~" and at[0] != c":":  # the NUL behind the octets ends it, too
+            at += 1
+        if at == name or at >= end or at[0] != c":":
+            return None
+        colon = at
+        at += 1
+        while at < end and is_blank(at[0]):
+            at += 1
+        start = at
+        is_folded = False
+        while True:
+            look = <Place>memchr(at, c"\n", end - at)
+            if look == NULL:
+                stop = at = end
+                break
+            stop, at = look, look + 1
+            if at == end or not is_blank(at[0]):
+                break
+            is_folded = True
+        every = last = 0
+        is_plain = True
+        look = start
+        while look < stop:
+            octet = look[0]
+            every |= octet
+            if octet == c"?":
+                if last == c"=":
+                    is_plain = False
+            elif octet == c"\r":
+                if look + 1 >= end or look[1] != c"\n":
+                    return None
+                is_folded = True
+            elif octet == 27:
+                is_plain = False
+            last = octet
+            look += 1
+        if len(found) >= most:
+            return None
+        if not is_plain or every & 0x80:
+            is_complete = False
+            found.append((_name(name, colon - name), None))
+            continue
+        if is_folded:
+            text = _unfolded(start, stop)
+        else:
+            while stop > start and is_blank((stop - 1)[0]):
+                stop -= 1
+            text = text_of(start, stop - start)
+        found.append((_name(name, colon - name), text))
+    return tuple(found), is_complete
+
+
+def index(tuple items not None, keys_of):
+    """The key of each item, and the first place of each key; `keys_of` maps names to their keys.
+
+    See `mailpipe.message.lines.Lines.place_of`.
+    """
+    cdef list keys = []
+    cdef dict places = {}
+    cdef Py_ssize_t place = 0
+    cdef PyObject* known
+    if not isinstance(keys_of, dict):
+        raise TypeError("a table is a dict")
+    for item in items:
+        name = (<tuple>item)[0]
+        known = PyDict_GetItemWithError(keys_of, name)
+        key = <object>known if known != NULL else keys_of[name]
+        keys.append(key)
+        if key not in places:
+            places[key] = place
+        place += 1
+    places.pop("", None)
+    return keys, places
+
+
+cdef inline bint _begins(Place at, Place bound, const char* lower, Py_ssize_t size):
+    """Whether the octets here are these letters, which are lower case, in any case."""
+    cdef Py_ssize_t index
+    if bound - at < size:
+        return False
+    for index in range(size):
+        if (at[index] | 0x20) != <unsigned char>lower[index]:
+            return False
+    return True
+
+
+def header_marks(bytes octets not None, Py_ssize_t position, Py_ssize_t bound, Py_ssize_t kind_at, Py_ssize_t encoding_at):
+    """Where a header ends, where the body begins, and what stands behind the colons of its first Content-Type and first
+    Content-Transfer-Encoding; the last two are given where they are known, else below 0.
+
+    See `mailpipe.parser.scan.scan_header`: lines end with LF, no delimiter is looked for.
+    """
+    cdef Place first = <Place>PyBytes_AS_STRING(octets)
+    cdef Place at
+    cdef Place end
+    cdef Place name
+    if position < 0 or bound > PyBytes_GET_SIZE(octets):
+        raise ValueError("no such place")
+    at, end = first + position, first + bound
+    while at < end:
+        at = <Place>memchr(at, c"\n", end - at)
+        if at == NULL or at + 1 >= end:
+            break
+        at += 1
+        if at[0] == c"\n":
+            return at - first, at + 1 - first, kind_at, encoding_at
+        if at[0] == c"\r":
+            if at + 1 < end and at[1] == c"\n":
+                return at - first, at + 2 - first, kind_at, encoding_at
+        # "-" has the bit of lower case already, and no other octet becomes one by it but CR, which is none
+        elif (at[0] | 0x20) == c"c" and _begins(at, end, b"content-t", 9) and at[7] == c"-":
+            name = at + 9
+            if _begins(name, end, b"ype", 3):
+                name += 3
+                while name < end and is_blank(name[0]):
+                    name += 1
+                if name < end and name[0] == c":" and kind_at < 0:
+                    kind_at = name + 1 - first
+            elif _begins(name, end, b"ransfer-encoding", 16) and name[7] == c"-":
+                name += 16
+                while name < end and is_blank(name[0]):
+                    name += 1
+                if name < end and name[0] == c":" and encoding_at < 0:
+                    encoding_at = name + 1 - first
+    return bound, bound, kind_at, encoding_at

@@ -1,0 +1,20 @@
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+Value = TypeVar("Value")
+
+class DateReader(Generic[Value]):
+    def __init__(self, kind: type[Value], rare: Callable[[str, bytes | None], Value]) -> None: ...
+    def __call__(self, text: str, body: bytes | None = None) -> Value: ...
+
+class HopReader(Generic[Value]):
+    def __init__(
+        self,
+        kind: type[Value],
+        heads: dict[str, Any],
+        rests: dict[str, Any],
+        usual_moment: Callable[[str], datetime | None],
+        rare: Callable[[str, bytes | None], Value],
+    ) -> None: ...
+    def __call__(self, text: str, body: bytes | None = None) -> Value: ...

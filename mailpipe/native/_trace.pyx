@@ -1,0 +1,294 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Dates and trace fields, compiled (RFC 5322 section 3.3, RFC 5321 section 4.4): those that are written as most are.
+
+Never here: obsolete zones and other forms of dates, and how the clauses of a hop are read; Python does that, and a hop is
+looked up in its tables.
+"""
+
+import datetime
+
+from cpython.datetime cimport datetime_new, import_datetime, timedelta_new
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.object cimport PyObject
+from libc.string cimport memcmp
+
+from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, is_space, text_of
+
+import_datetime()
+
+cdef extern from *:
+    """
+    #include "structmember.h"
+    static int is_slot(PyObject *member) { return Py_TYPE(member) == &PyMemberDescr_Type; }
+    static Py_ssize_t slot_of(PyObject *member) { return ((PyMemberDescrObject *)member)->d_member->offset; }
+    static PyObject *new_instance(PyObject *kind) { return ((PyTypeObject *)kind)->tp_alloc((PyTypeObject *)kind, 0); }
+    static void fill(PyObject *instance, Py_ssize_t slot, PyObject *value) {
+        Py_INCREF(value);
+        *(PyObject **)((char *)instance + slot) = value;
+    }
+    """
+    bint is_slot(object member)
+    Py_ssize_t slot_of(object member)
+    object new_instance(object kind)
+    void fill(object instance, Py_ssize_t slot, object value)
+
+
+cdef inline bint _is_digit(unsigned char octet):
+    return c"0" <= octet <= c"9"
+
+
+cdef object _utc = datetime.timezone.utc
+cdef object _timezone = datetime.timezone
+cdef enum: FURTHEST = 900  # minutes; zones beyond are left to Python
+cdef list _zones = [None] * (2 * FURTHEST + 1)
+
+
+cdef object _zone(int minutes):
+    if minutes == 0:
+        return _utc
+    made = _zones[minutes + FURTHEST]
+    if made is None:
+        made = _zones[minutes + FURTHEST] = _timezone(timedelta_new(0, minutes * 60, 0))
+    return made
+
+
+cdef int _two(Place at):
+    """The number of two digits, below 0 where they are none."""
+    return (at[0] - c"0") * 10 + at[1] - c"0" if _is_digit(at[0]) and _is_digit(at[1]) else -1
+
+
+cdef int _month(Place at):
+    """The month of three letters, 0 where they name none."""
+    cdef const char* names = b"JanFebMarAprMayJunJulAugSepOctNovDec"
+    cdef int number
+    for number in range(12):
+        if memcmp(names + 3 * number, at, 3) == 0:
+            return number + 1
+    return 0
+
+
+cdef int _days(int year, int month):
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
+
+
+cdef inline Place _behind_space(Place at, Place end):
+    """Behind white space; NULL where there is none."""
+    if at >= end or not is_space(at[0]):
+        return NULL
+    while at < end and is_space(at[0]):
+        at += 1
+    return at
+
+
+cdef object _moment(Place at, Place end, Place* zone):
+    """The moment of "Thu, 1 Jan 1998 10:20:30 +0100 (CET)", and where its zone stands; None where it is not so written.
+
+    RFC 5322 section 3.3, without its obsolete forms.
+    """
+    cdef int day, month, year, hour, minute, second, offset
+    while at < end and is_space(at[0]):
+        at += 1
+    if end - at < 5:
+        return None
+    if c"A" <= at[0] <= c"Z":
+        if not (c"a" <= at[1] <= c"z" and c"a" <= at[2] <= c"z" and at[3] == c","):
+            return None
+        at = _behind_space(at + 4, end)
+        if at == NULL:
+            return None
+    if end - at < 2 or not _is_digit(at[0]):
+        return None
+    day = at[0] - c"0"
+    at += 1
+    if _is_digit(at[0]):
+        day = day * 10 + at[0] - c"0"
+        at += 1
+    at = _behind_space(at, end)
+    if at == NULL or end - at < 3:
+        return None
+    month = _month(at)
+    at = _behind_space(at + 3, end)
+    if month == 0 or at == NULL or end - at < 4:
+        return None
+    year = _two(at) * 100 + _two(at + 2)
+    if year < 1000 or year > 2999 or _two(at) < 0 or _two(at + 2) < 0:
+        return None
+    at = _behind_space(at + 4, end)
+    if at == NULL or end - at < 8:
+        return None
+    hour, minute, second = _two(at), _two(at + 3), _two(at + 6)
+    if at[2] != c":" or at[5] != c":" or hour < 0 or minute < 0 or second < 0:
+        return None
+    if hour > 23 or minute > 59 or second > 59 or day < 1 or day > _days(year, month):
+        return None
+    at = _behind_space(at + 8, end)
+    if at == NULL or end - at < 5 or not (at[0] == c"+" or at[0] == c"-"):
+        return None
+    if _two(at + 1) < 0 or _two(at + 3) < 0 or _two(at + 3) > 59:
+        return None
+    offset = _two(at + 1) * 60 + _two(at + 3)
+    if offset > FURTHEST:
+        return None
+    if at[0] == c"-":
+        offset = -offset
+    zone[0] = at
+    at += 5
+    while at < end:  # comments
+        at = _behind_space(at, end)
+        if at == NULL:
+            return None
+        if at == end:
+            break
+        if at[0] != c"(":
+            return None
+        at += 1
+        while at < end and at[0] != c"(" and at[0] != c")" and at[0] != c"\\" and at[0] != c"\r" and at[0] != c"\n":
+            at += 1
+        if at == end or at[0] != c")":
+            return None
+        at += 1
+    return datetime_new(year, month, day, hour, minute, second, 0, _zone(offset))
+
+
+cdef class _Maker:
+    """Makes instances of a frozen dataclass with slots, whose attributes are these."""
+
+    cdef object kind
+    cdef Py_ssize_t slots[16]
+
+    def __cinit__(self, kind, tuple names not None):
+        self.kind = kind
+        if len(names) > 16:
+            raise TypeError("too many attributes")
+        for place, name in enumerate(names):
+            member = kind.__dict__[name]
+            if not is_slot(member):
+                raise TypeError(f"{name} is no slot")
+            self.slots[place] = slot_of(member)
+
+
+cdef class DateReader:
+    """Reads the text of a date as `mailpipe.fields.date.of_text` does, and asks `rare` where it is not an ordinary one."""
+
+    cdef _Maker maker
+    cdef object rare
+
+    def __cinit__(self, kind, rare):
+        self.maker = _Maker(kind, ("datetime", "zone", "defects"))
+        self.rare = rare
+
+    def __call__(self, str text not None, body=None):
+        cdef Place start
+        cdef Place zone = NULL
+        if PyUnicode_IS_COMPACT_ASCII(text):
+            start = <Place>PyUnicode_DATA(text)
+            moment = _moment(start, start + PyUnicode_GET_LENGTH(text), &zone)
+            if moment is not None:
+                made = new_instance(self.maker.kind)
+                fill(made, self.maker.slots[0], moment)
+                fill(made, self.maker.slots[1], text_of(zone, 5))
+                fill(made, self.maker.slots[2], ())
+                return made
+        return self.rare(text, body)
+
+
+cdef enum: LONGEST = 600  # LIMIT: octets of a hop before its date; longer ones are left to Python
+
+
+cdef object _looked_up(table, key):
+    cdef PyObject* known = PyDict_GetItemWithError(table, key)
+    return <object>known if known != NULL else table[key]
+
+
+cdef class HopReader:
+    """Reads the text of a hop as `mailpipe.fields.trace.received_of_text` does, by the same tables.
+
+    `usual_moment` reads a date that is not ordinary, `rare` a hop that is not.
+    """
+
+    cdef _Maker maker
+    cdef object heads, rests, usual_moment, rare
+
+    def __cinit__(self, kind, heads, rests, usual_moment, rare):
+        self.maker = _Maker(
+            kind,
+            ("from_", "from_comment", "by", "by_comment", "via", "with_", "id", "for_", "comments", "date", "defects"),
+        )
+        if not isinstance(heads, dict) or not isinstance(rests, dict):
+            raise TypeError("a table is a dict")
+        self.heads, self.rests, self.usual_moment, self.rare = heads, rests, usual_moment, rare
+
+    def __call__(self, str text not None, body=None):
+        made = self.read(text) if PyUnicode_IS_COMPACT_ASCII(text) else None
+        return made if made is not None else self.rare(text, body)
+
+    cdef object read(self, str text):
+        cdef Place start = <Place>PyUnicode_DATA(text)
+        cdef Place end = start + PyUnicode_GET_LENGTH(text)
+        cdef Place zone = NULL
+        cdef unsigned char line[LONGEST]
+        cdef unsigned char octet
+        cdef Py_ssize_t stop = end - start - 1, at, cut = -1, behind
+        cdef tuple head, rest
+        while stop >= 0 and start[stop] != c";":
+            stop -= 1
+        if stop < 0 or stop > LONGEST:
+            return None
+        moment = _moment(start + stop + 1, end, &zone)
+        if moment is None:
+            moment = self.usual_moment(text[stop + 1 :].replace("\t", " "))
+            if moment is None:
+                return None
+        for at in range(stop):
+            octet = start[at]
+            if octet == c"\t":
+                octet = c" "
+            line[at] = octet
+            if octet == c" " and cut < 0 and at >= 3 and line[at - 1] == c"d" and line[at - 2] == c"i" and line[at - 3] == c" ":
+                cut = at - 3
+        known = _looked_up(self.heads, text_of(line, stop if cut < 0 else cut))
+        if known is None:
+            return None
+        head = known
+        id_, for_, comments = None, head[6], head[7]
+        if cut >= 0:
+            at = cut + 4
+            while at < stop and line[at] == c" ":
+                at += 1
+            behind = at
+            while behind < stop and line[behind] != c" ":
+                behind += 1
+            known = _looked_up(self.rests, text_of(line + behind + 1, stop - behind - 1) if behind < stop else "")
+            if known is None:
+                return None
+            rest = known
+            id_ = self.identifier(line + at, line + behind)
+            if id_ is None:
+                return None
+            if rest[0]:
+                for_ = rest[0]
+            if rest[1]:
+                comments = comments + rest[1]
+        made = new_instance(self.maker.kind)
+        for at in range(6):
+            fill(made, self.maker.slots[at], head[at])
+        fill(made, self.maker.slots[6], id_)
+        fill(made, self.maker.slots[7], for_)
+        fill(made, self.maker.slots[8], comments)
+        fill(made, self.maker.slots[9], moment)
+        fill(made, self.maker.slots[10], ())
+        return made
+
+    cdef object identifier(self, Place start, Place stop):
+        """A word without its angle brackets; None where it is none."""
+        cdef Place at
+        if start < stop and start[0] == c"<":
+            start += 1
+        at = start
+        while at < stop and at[0] not in b";()<>\"":
+            at += 1
+        if at == start or (at < stop and not (at[0] == c">" and at + 1 == stop)):
+            return None
+        return text_of(start, at - start)

@@ -1,0 +1,146 @@
+"""The compiled way gives what the way in Python gives, or leaves the question to it."""
+
+import random
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import mailpipe
+from mailpipe import native
+from mailpipe.codec import quoted_printable
+from mailpipe.fields import date, trace
+from mailpipe.message import lines
+from mailpipe.parser import scan
+from mailpipe.testing.specimens import ordinary_messages
+
+pytestmark = pytest.mark.skipif(not native.IS_COMPILED, reason="there is no compiled build")
+
+HEADERS = st.lists(st.sampled_from([
+    b"Subject: a\n", b"SUBJECT:b \r\n", b"To:  a@b.example,\n\tc@d.example \n", b"X: \n \n\t\n", b"X:\n", b"X: a\r\n b\r\n", b"X: a\r", b"\r\n", b"\n", b" ",
+    b"\t", b":", b"=?utf-8?q?=C3=A9?=", b"=?", b"=", b"?", b"\x1b$B", b"\0", b"\x80", "é".encode(), b"\x0b", b"Content-Type: text/plain\n",
+    b"content-TYPE : a/b;\n c=d\r\n", b"Content-Transfer-Encoding:base64\n", b"CONTENT-transfer-encoding\t: x\n", b"Content-Typ: x\n", b"Content\rType: x\n",
+    b"--x\n", b"no field\n", b"a" * 90 + b": b\n",
+]), max_size=12).map(b"".join)  # fmt: skip
+
+DAY = st.sampled_from(["Mon, ", "mon, ", "Mon,", "Mon ", "", "  ", "\t", "M, "])
+NUMBER = st.sampled_from(["1", "9", "29", "30", "31", "32", "0", "00", "007", "x"])
+MONTH = st.sampled_from(["Jan", "Feb", "Apr", "Dec", "feb", "FEB", "Xyz", "January"])
+YEAR = st.sampled_from(["1900", "2000", "2023", "2024", "02", "0102", "102", "3000", "999", "20 24"])
+CLOCK = st.sampled_from(["10:20:30", "23:59:59", "24:00:00", "10:60:00", "10:20:60", "1:2:3", "10:20", "10.20.30", "10:20:30.5", " 10:20:30"])
+ZONE = st.sampled_from([
+    "+0000", "-0000", "+0530", "-1200", "+1500", "+1501", "-2359", "+0060", "GMT", "EST", "", "+1", "+05:30", "Z", "+0100 (CET)", "+0100 (a) (b)", "+0100(a)",
+    "+0100 (a (b))", "+0100 (a", "+0100 x", "+0100\t", "+0100 (\\a)", "+01000",
+])  # fmt: skip
+BLANK = st.sampled_from([" ", "  ", "\t", "", "\r", "\n "])
+DATES = st.builds("".join, st.tuples(DAY, NUMBER, BLANK, MONTH, BLANK, YEAR, BLANK, CLOCK, BLANK, ZONE))
+HOPS = st.builds("".join, st.tuples(
+    st.lists(st.sampled_from([
+        "from a.example", " ", "\t", " (b [192.0.2.1])", " by c.example", " (Postfix)", " with ESMTP", " id ", "7ab", "<7.b@c>", "<7", "7>", "7(c)", " id 8", "id",
+        " for <d@e.example>", " for f", "\tid\t", " (x; y)", ";", '"q"', "é", " via g", "x" * 300,
+    ]), max_size=9).map("".join), st.sampled_from(["; ", ";", "", ";\t"]), DATES,
+))  # fmt: skip
+QUOTED = st.lists(st.sampled_from([
+    b"=", b"=3D", b"=e9", b"=C3=A9", b"=\n", b"=\r\n", b"=\r", b"\n", b"\r\n", b"\r", b" ", b"\t", b"=20\n", b"= \n", b"=G1", b"=4", b"text", b"\x80", b"\0",
+]), max_size=12).map(b"".join)  # fmt: skip
+
+
+@given(HEADERS, st.sampled_from([0, 1, 3, 1000]))
+@example(b"", 0)
+def test_names_and_texts(block: bytes, most: int) -> None:
+    expected = lines.names_and_texts_in_python(block, most)
+    got = lines.names_and_texts(block, most)
+    assert (got is None) == (expected is None)
+    if got is not None and expected is not None:
+        assert got[0] == expected[0]
+        assert got[1] == all(text is not None for _, text in got[0])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["Subject", "SUBJECT", "To", "", "é", "x" * 90]), st.none())).map(tuple))
+def test_index(items: lines.Item) -> None:
+    keys = [name.lower() for name, _ in items]
+    places = {key: keys.index(key) for key in keys if key}
+    assert native.index is not None
+    assert native.index(items, lines._KEYS) == (keys, places)
+
+
+@given(HEADERS, HEADERS)
+def test_header_marks(header: bytes, rest: bytes) -> None:
+    octets = header + b"\n" + rest
+    compiled, plain = (scan.place(mailpipe.Message, scan.Document(octets), 0, len(octets)) for _ in range(2))
+    scan.scan_header(compiled)
+    marks, native.header_marks = native.header_marks, None
+    try:
+        scan.scan_header(plain)
+    finally:
+        native.header_marks = marks
+    for name in ("span", "body_span", "_kind", "_encoding", "_faults"):
+        assert getattr(compiled, name) == getattr(plain, name), name
+
+
+def test_no_octet_outside_the_bounds_is_looked_at() -> None:
+    assert native.header_marks is not None
+    assert native.header_marks(b"a\n\nContent-Type: x\n", 0, 2, -1, -1) == (2, 2, -1, -1)
+    assert native.header_marks(b"a\nContent-Type: x\n", 0, 14, -1, -1) == (14, 14, -1, -1)
+    for position, bound in ((-1, 3), (0, 4)):
+        with pytest.raises(ValueError, match="place"):
+            native.header_marks(b"abc", position, bound, -1, -1)
+
+
+@given(DATES)
+@example("Thu, 29 Feb 2024 23:59:59 -0000")
+@example("29 Feb 1900 00:00:00 +0000")
+def test_dates(text: str) -> None:
+    text = text.strip(" \t\r\n")
+    expected, got = date.of_text_in_python(text), date.of_text(text)
+    assert (repr(got), got.defects, type(got)) == (repr(expected), expected.defects, date.DateTime)
+
+
+@given(HOPS)
+@example("from a.example by b.example with SMTP id 7; Thu, 1 Jan 1998 10:20:30 +0100 (CET)")
+@example("by b.example id <7.8@c> (d) for e; 1 Jan 1998 10:20:30 GMT")
+def test_hops(text: str) -> None:
+    if text.isascii():
+        text = text.replace("\r", "").replace("\n", "")
+        expected, got = trace.received_of_text_in_python(text), trace.received_of_text(text)
+        assert (repr(got), got.defects, type(got)) == (repr(expected), expected.defects, trace.Received)
+    else:
+        octets = text.encode()
+        assert repr(trace.parse_received(octets)) == repr(trace._parse_any(octets))
+
+
+@given(QUOTED)
+def test_quoted_printable(octets: bytes) -> None:
+    found: tuple[list[object], list[object]] = ([], [])
+    has_cr = b"\r" in octets
+    assert quoted_printable._decode(octets, has_cr, found[0]) == quoted_printable._decode_in_python(octets, has_cr, found[1])  # type: ignore[arg-type]
+    assert found[0] == found[1]
+
+
+def test_mail_and_what_becomes_of_it_under_a_clumsy_hand() -> None:
+    chance = random.Random(5)
+    for original in ordinary_messages().values():
+        for _ in range(200):
+            octets = bytearray(original)
+            for _ in range(chance.randrange(4)):
+                at = chance.randrange(len(octets) + 1)
+                octets[at : at + chance.randrange(3)] = chance.choice([b"", b"\n", b"\r", b" ", b":", b"=", b";", b"(", b"\xe9"])
+            block = bytes(mailpipe.parse(bytes(octets)).header)
+            expected, got = lines.names_and_texts_in_python(block, 1000), lines.names_and_texts(block, 1000)
+            assert (expected and expected[0]) == (got and got[0])
+            for name, text in (got or ((), True))[0]:
+                if text is not None and name.lower() == "received":
+                    assert repr(trace.received_of_text(text)) == repr(trace.received_of_text_in_python(text))
+                if text is not None and name.lower() == "date":
+                    assert repr(date.of_text(text)) == repr(date.of_text_in_python(text))
+
+
+def test_what_is_made_is_an_ordinary_value() -> None:
+    moment = date.of_text("Thu, 1 Jan 1998 10:20:30 +0100")
+    assert moment == date.DateTime(moment.datetime, "+0100", ())
+    assert hash(moment) == hash(date.DateTime(moment.datetime, "+0100", ()))
+    with pytest.raises(AttributeError):
+        moment.zone = "x"  # type: ignore[misc]
+    for wrong in (object, trace.ReturnPath):
+        with pytest.raises((TypeError, KeyError)):
+            native.DateReader(wrong, date.of_text_in_python)  # type: ignore[misc]
