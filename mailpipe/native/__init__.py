@@ -4,8 +4,8 @@
         header_stop, body_start, kind_at, encoding_at = native.header_marks(octets, 0, len(octets), -1, -1)
 
 Each name is None where there is no compiled build, as on a machine without a compiler, and where the environment has
-MAILPIPE_PURE: everything then goes the way in Python. Each of these has that way beside it, and leaves to it what is not
-ordinary.
+MAILPIPE_PURE: everything then goes the way in Python. Each of these has that way beside it, and leaves to it
+whatever is not ordinary.
 
 Never here: a way of reading that Python has not.
 """
