@@ -344,7 +344,7 @@ def _read(text: str) -> tuple[datetime | None, str, bool]:
             year = digits
         else:
             return None, pieces.zone, False
-    if day is None or month is None or year is None or pieces.clock is None:
+    if day is None or month is None or year is None or not year.isdecimal() or pieces.clock is None:
         return None, pieces.zone, False
     number = int(year)
     if number < 1000:

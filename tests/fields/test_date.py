@@ -58,6 +58,7 @@ def iso(body: str) -> str | None:
         ("32 Jan 2020 00:00 GMT", None),
         ("1 Jan 2020 25:00 GMT", None),
         ("Tue, 19 Jan 2038", None),
+        ("19 Jan +5:18 10:00", None),
         ("Sat, 9 May flies bit my arms", None),
         ("", None),
         ("Fri, 31 Dec 9999 23:59:59 -1200", None),
