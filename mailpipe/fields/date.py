@@ -12,7 +12,7 @@ Never here: the clock. No function of this module asks what time it is.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -27,7 +27,7 @@ Moment = datetime
 
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
-_ORDINARY_MONTHS = {name.capitalize(): f"{number:02}" for name, number in _MONTHS.items()}
+_ORDINARY_MONTHS = {name.capitalize(): number for name, number in _MONTHS.items()}
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ZONE_HOURS = {
     **dict.fromkeys(("ut", "utc", "gmt", "z", "wet"), 0.0),
@@ -50,16 +50,25 @@ _ZONE = re.compile(rf"{_W}([+-][0-9]{{4}}|(?![AaPp][Mm]\b)[A-Za-z]{{1,5}})(?>(?:
 # as ctime(3) writes it, and many a program behind it: the year is behind the clock
 _CTIME_DAY = re.compile(r"[A-Z][a-z][a-z] ([A-Z][a-z][a-z]) {1,2}+([0-9]{1,2}) ")
 _CTIME_YEAR = re.compile(r" ([12][0-9]{3})")
-_WITHOUT_ZONE = (Defect("invalid-date", 0, "zone missing"),)
-_PIECE = re.compile(
-    r"(?P<iso>\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"
-    r"|(?P<dashed>\d{1,2}[-/]\d{1,2}[-/]\d{4}|\d{1,2}\.\d{1,2}\.\d{4})(?!\d)"
-    r"|(?P<time>\d{1,2}[:.]\d{1,2}(?:[:.]\d{1,2}(?:[.,]\d{1,9})?)?)(?![\d:])(?:[ ]?(?P<half>[AaPp]\.?[Mm]\b\.?))?"
-    r"|(?P<zone>[+-][ ]?\d{1,2}:?\d{2}(?!\d)|[+-]\d{1,2}(?!\d)|[+-]\d{3,}+)"
-    r"|(?P<number>\d++)"
-    r"|(?P<word>[A-Za-z]++)\.?"
-    r"|(?P<other>[^\s,])",
+# any other: what begins with a colon or with AM may be more of the clock
+_ODD_ZONE = re.compile(r"[ \t\r\n]++(?![:(]|[AaPp]\.?[Mm]\b)|[ \t]*+(?>(?:\([^()\\\r\n]*+\)[ \t]*+)*)\Z")
+_LONGEST_ZONE = 60
+# the month before the day, a short year, a clock with fewer digits or of twelve hours
+_ODD_DATE = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b[ \t,]*+)?"
+    r"(?:([0-9]{1,2})[ \t]++([A-Z][a-z][a-z])|([A-Z][a-z][a-z])[ \t,]++([0-9]{1,2}))[ \t]++([0-9]{2,4})[ \t]++"
+    r"([0-9]{1,2}):([0-9]{1,2})(?::([0-9]{1,2}))?(?: ([AP])M)?(?=[ \t]|\Z)"
 )
+_LONGEST = 1000  # LIMIT: no date is longer; a megabyte of parentheses is none
+_PIECE = re.compile(
+    r"([A-Za-z]++)\.?"  # a word
+    r"|(\d{4}[-/.]\d{1,2}[-/.]\d{1,2})(?=[T ,]|\Z)[T ]?"  # a date of ISO 8601
+    r"|(\d{1,2}[-/]\d{1,2}[-/]\d{4}|\d{1,2}\.\d{1,2}\.\d{4})(?!\d)"  # another
+    r"|(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2})(?:[.,]\d{1,9})?)?(?![\d:])(?:[ ]?([AaPp])\.?[Mm]\b\.?)?"  # a clock
+    r"|([+-][ ]?\d{1,2}:?\d{2}(?!\d)|[+-]\d{1,2}(?!\d)|[+-]\d{3,}+)"  # a zone
+    r"|(\d++)"  # a number
+)
+_SEPARATOR = re.compile(r"[-/.]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +91,7 @@ class DateTime(FieldValue):
     @property
     def is_local_unknown(self) -> bool:
         """Whether the time is known in UTC only: "-0000", an unknown zone, none (RFC 5322 section 3.3)."""
-        return self.zone == "-0000" or _offset(self.zone) is None
+        return self.zone == "-0000" or _places[self.zone][0] is None
 
     @classmethod
     def of(cls, moment: Moment) -> "DateTime":
@@ -115,30 +124,45 @@ def _read_day(text: str) -> str:
         year = ""
     else:
         raise KeyError(text)
-    return f"{year}-{_ORDINARY_MONTHS[month]}-{int(day):02}T"
+    return f"{year}-{_ORDINARY_MONTHS[month]:02}-{int(day):02}T"
 
 
-def _read_zone(text: str) -> tuple[str, str, tuple[Defect, ...]]:
-    """What stands behind the clock: the zone as ISO 8601 has it and as written, what is wrong with it; or KeyError.
+def _read_place(zone: str) -> tuple[timezone | None, tuple[Defect, ...]]:
+    """What a zone as written means, None where nobody knows; what is wrong with it."""
+    offset = _offset(zone)
+    if offset is None:
+        return None, (Defect("invalid-date", 0, f"zone {one_line(zone) or 'missing'}"),)
+    is_modern = zone[:1] in ("+", "-") and len(zone) == 5
+    return timezone(offset), () if is_modern else (Defect("obsolete-date", 0, f"zone {zone}"),)
 
-    Where there is no zone, but the year of ctime, the year is in the place of the first.
+
+_places = Remembered(_read_place, 20)
+_Zone = tuple[str, str, tuple[Defect, ...], timezone | None]
+_ODD, _OBSOLETE = "odd", "obsolete"
+
+
+def _read_zone(text: str) -> _Zone:
+    """What stands behind the clock: the zone as ISO 8601 has it and as written, what is wrong with it, what it means.
+
+    In the place of the first there is the year of ctime where that is there and no zone, and a word that is no zone
+    where it is written oddly or makes the date obsolete. Raises KeyError for what may be more of the clock.
     """
     found = _ZONE.match(text)
     if found is not None:
-        zone = found[1]
-        offset = _offset(zone)
-        if offset is not None:
-            return f"{datetime(2000, 1, 1, tzinfo=timezone(offset)):%z}", zone, _zone_defects(zone)
-        if zone.isalpha():
-            return "+0000", zone, (Defect("invalid-date", 0, f"zone {zone}"),)
-        raise KeyError(text)
+        where, defects = _places[found[1]]
+        where = where or UTC
+        return f"{datetime(2000, 1, 1, tzinfo=where):%z}", found[1], defects, where
     found = _CTIME_YEAR.fullmatch(text)
-    if found is None:
+    if found is not None:
+        return found[1], "", _places[""][1], None
+    if len(text) > _LONGEST_ZONE or _ODD_ZONE.match(text) is None:
         raise KeyError(text)
-    return found[1], "", _WITHOUT_ZONE
+    moment, zone, is_obsolete = _read(_plain("1 Jan 2000 00:00:00" + text))
+    where, defects = _places[zone]
+    return _OBSOLETE if is_obsolete else _ODD, zone, defects, None if moment is None else where or UTC
 
 
-days, zones = Remembered(_read_day, 60), Remembered(_read_zone, 60)
+days, zones = Remembered(_read_day, 60), Remembered(_read_zone, _LONGEST_ZONE)
 """What stands before the clock of a date and what behind it: a day has many mails, and a mail many hops."""
 
 
@@ -160,16 +184,16 @@ def of_text_in_python(text: str, body: bytes | None = None) -> DateTime:
     """
     try:
         clock = text.find(":") - 2
-        iso, zone, defects = zones[text[clock + 8 :]]
+        iso, zone, defects, where = zones[text[clock + 8 :]]
         moment = _from_iso(
-            days[text[:clock]] + text[clock : clock + 8] + iso if zone
+            days[text[:clock]] + text[clock : clock + 8] + iso if where is not None
             else f"{iso}{days[text[:clock]]}{text[clock : clock + 8]}+0000"
         )  # fmt: skip
         is_read = text[clock + 5] == ":"
-    except (KeyError, ValueError):  # an unknown zone, a leap second, the 31st of June
+    except (KeyError, ValueError):  # an odd zone, a leap second, the 31st of June
         is_read = False
     if not is_read:
-        return _parse_any(text.encode("latin-1") if body is None else body)
+        return _parse_odd(text, body)
     made = _new(_Twin)
     made.datetime, made.zone, made.defects = moment, zone, defects
     made.__class__ = DateTime
@@ -195,11 +219,6 @@ def read_moment(text: str) -> datetime | None:
     """The moment that a piece of another field names, None where it names none."""
     text = text.strip(" \t\r\n")
     return (of_text(text) if text.isascii() else parse(text.encode("utf-8", "replace"))).datetime
-
-
-def _zone_defects(zone: str) -> tuple[Defect, ...]:
-    is_modern = zone[:1] in ("+", "-") and len(zone) == 5
-    return () if is_modern else (Defect("obsolete-date", 0, f"zone {zone or 'missing'}"),)
 
 
 def _offset(zone: str) -> timedelta | None:
@@ -229,148 +248,134 @@ def _without_comments(text: str) -> str:
     return text
 
 
+def _plain(text: str) -> str:
+    """A date without its comments and without blanks about its colons."""
+    text = _without_comments(text)
+    return _COLON.sub(":", text) if " :" in text or ": " in text or "\t" in text else text
+
+
+def _parse_odd(text: str, body: bytes | None) -> DateTime:
+    """A date whose pieces stand in one of the usual orders, whatever is odd about one of them; else any."""
+    found = _ODD_DATE.match(text)
+    if found is not None and len(text if body is None else body) <= _LONGEST:
+        day, month, first_month, second_day, year, hour, minute, second, half = found.groups()
+        try:
+            iso, zone, defects, where = zones[text[found.end() :]]
+            number = _ORDINARY_MONTHS[month or first_month]
+        except KeyError:
+            where = None
+        if where is not None:
+            moment = _moment(year, number, int(day or second_day), hour, minute, second, half, where)
+            if moment is not None:
+                if iso == _OBSOLETE or int(year) < 1000:
+                    defects = _obsolete(_plain(text))
+                return _make(moment, zone, defects)
+    return _parse_any(text.encode("latin-1") if body is None else body)
+
+
+def _obsolete(text: str) -> tuple[Defect, ...]:
+    return (Defect("obsolete-date", 0, one_line(text.strip())),)
+
+
 def _parse_any(body: bytes) -> DateTime:
-    defects: list[Defect] = []
-    # LIMIT: no date is longer; a megabyte of parentheses is none.
-    text = _COLON.sub(":", _without_comments(body[:1000].decode("latin-1")))
+    text = _plain(body[:_LONGEST].decode("latin-1"))
     moment, zone, is_obsolete = _read(text)
     if moment is None:
         start = len(body) - len(body.lstrip())
-        defects.append(Defect("invalid-date", start, one_line(text.strip())))
-        return _make(None, zone, tuple(defects))
-    if is_obsolete:
-        defects.append(Defect("obsolete-date", 0, one_line(text.strip())))
-    elif _offset(zone) is None:
-        defects.append(Defect("invalid-date", 0, f"zone {one_line(zone) or 'missing'}"))
-    else:
-        defects += _zone_defects(zone)
-    return _make(moment, zone, tuple(defects))
+        return _make(None, zone, (Defect("invalid-date", start, one_line(text.strip())),))
+    return _make(moment, zone, _obsolete(text) if is_obsolete else _places[zone][1])
 
 
-class _Pieces:
-    """What a text says about day, month, year, time and zone, whatever their order."""
-
-    __slots__ = ("clock", "day", "half", "is_begun", "is_obsolete", "month", "numbers", "year", "zone")
-
-    def __init__(self) -> None:
-        self.day: int | None = None
-        self.month: int | None = None
-        self.year: str | None = None
-        self.clock: str | None = None
-        self.half = ""
-        self.zone = ""
-        self.numbers: list[str] = []
-        self.is_begun = False  # whether there was a word
-        self.is_obsolete = False
-
-    def take(self, found: re.Match[str]) -> bool:
-        """Take one piece; False when it makes the text no date."""
-        kind, piece = found.lastgroup, found[0]
-        if found["half"]:
-            kind = "time"
-        if kind == "time":
-            if self.clock is not None:
-                return True
-            self.clock, self.half = found["time"], (found["half"] or "")[:1].lower()
-        elif kind == "word":
-            return self._word(found["word"])
-        elif kind == "number":
-            return self._number(piece)
-        elif kind == "zone":
-            # A sign between the pieces of "06-Nov-94" is no zone.
-            if self.clock is None:
-                if self.month is None or self.year is None:
-                    self.numbers.append(piece.lstrip("+- "))
-            elif _offset(self.zone) is None or not self.zone or self.zone.lower() in ("gmt", "utc", "ut", "z"):
-                self.zone = piece.replace(" ", "")
-        elif kind == "iso":
-            year, month, day = re.split(r"[-/.]", found["iso"])
-            self.year, self.month, self.day, self.is_obsolete = year, int(month), int(day), True
-        elif kind == "dashed":
-            day, month, year = re.split(r"[-/.]", piece)
-            if int(month) > 12:  # as in America; where both can be the month, the day is taken to come first
-                day, month = month, day
-            self.year, self.month, self.day, self.is_obsolete = year, int(month), int(day), True
-        return True
-
-    def _word(self, word: str) -> bool:
-        low, is_first, self.is_begun = word.lower(), not self.is_begun, True
-        # QUIRK: days of the week in other languages; "Mar" is a Tuesday before another month.
-        is_open = self.month is None or (self.month == 3 and self.clock is None)
-        if is_open and low[:3] in _MONTHS and (len(low) == 3 or _is_month(low)):
-            self.month = _MONTHS[low[:3]]
-            self.is_obsolete = self.is_obsolete or len(low) > 3
-        elif self.clock is None:
-            return low in ("t", "at") or low[:3] in _DAY_STEMS or (is_first and not self.numbers)
-        elif not self.zone:
-            self.zone = word
-        return True
-
-    def _number(self, digits: str) -> bool:
-        if self.clock is None:
-            self.numbers.append(digits)
-        elif self.year is None and self.month is not None and len(self.numbers) < 2:
-            # "14:40:57 2007" is ctime's year, "19:22:28 0200" a zone without its sign.
-            self.numbers.append(digits)
-        elif not self.zone and 3 <= len(digits) <= 4:
-            self.zone = "+" + digits
-            self.is_obsolete = True
-        return len(self.numbers) < 4
-
-
-_DAY_STEMS = {day.lower() for day in _DAYS}
-_FULL_MONTHS = (
+_DAY_STEMS = frozenset(day.lower() for day in _DAYS)
+_FULL_MONTHS = frozenset((
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "sept", "october",
     "november", "december",
-)  # fmt: skip
-
-
-def _is_month(word: str) -> bool:
-    return word in _FULL_MONTHS
+))  # fmt: skip
+_Pieces = Iterable[tuple[str, ...]]
 
 
 def _read(text: str) -> tuple[datetime | None, str, bool]:
-    pieces = _Pieces()
-    for found in _PIECE.finditer(text):
-        if not pieces.take(found):
-            return None, "", False
-    day, year, month = pieces.day, pieces.year, pieces.month
-    if month is None and len(pieces.numbers) == 3 and len(pieces.numbers[1]) <= 2:
-        month, pieces.is_obsolete = int(pieces.numbers.pop(1)), True
-    for digits in pieces.numbers:
+    """The moment of day, month, year, time and zone, whatever their order; the zone; whether the date is obsolete."""
+    day: int | None = None
+    month: int | None = None
+    year = hour = minute = second = half = zone = ""
+    numbers: list[str] = []
+    is_begun = is_obsolete = False  # whether there was a word
+    # a long text is no date, and its first pieces tell that
+    pieces: _Pieces = _PIECE.findall(text) if len(text) < 200 else (each.groups("") for each in _PIECE.finditer(text))
+    for word, iso, dashed, clock, minutes, seconds, half_day, offset, number in pieces:
+        if word:
+            low, is_first, is_begun = word.lower(), not is_begun, True
+            # QUIRK: days of the week in other languages; "Mar" is a Tuesday before another month.
+            is_open = month is None or (month == 3 and not hour)
+            if is_open and low[:3] in _MONTHS and (len(low) == 3 or low in _FULL_MONTHS):
+                month = _MONTHS[low[:3]]
+                is_obsolete = is_obsolete or len(low) > 3
+            elif not hour:
+                if not (low in ("t", "at") or low[:3] in _DAY_STEMS or (is_first and not numbers)):
+                    return None, "", False
+            elif not zone:
+                zone = word
+        elif number:
+            if not hour or (not year and month is not None and len(numbers) < 2):
+                # "14:40:57 2007" is ctime's year, "19:22:28 0200" a zone without its sign.
+                numbers.append(number)
+            elif not zone and 3 <= len(number) <= 4:
+                zone = "+" + number
+                is_obsolete = True
+            if len(numbers) > 3:
+                return None, "", False
+        elif clock:
+            if not hour:
+                hour, minute, second, half = clock, minutes, seconds, half_day
+        elif offset:
+            # A sign between the pieces of "06-Nov-94" is no zone.
+            if not hour:
+                if month is None or not year:
+                    numbers.append(offset.lstrip("+- "))
+            elif _places[zone][0] is None or zone.lower() in ("gmt", "utc", "ut", "z"):
+                zone = offset.replace(" ", "")
+        elif iso:
+            year, months, days_ = _SEPARATOR.split(iso)
+            month, day, is_obsolete = int(months), int(days_), True
+        else:
+            days_, months, year = _SEPARATOR.split(dashed)
+            month, day, is_obsolete = int(months), int(days_), True
+            if month > 12:  # as in America; where both can be the month, the day is taken to come first
+                day, month = month, day
+    if month is None and len(numbers) == 3 and len(numbers[1]) <= 2:
+        month, is_obsolete = int(numbers.pop(1)), True
+    for digits in numbers:
         if day is None and len(digits) <= 2:
             day = int(digits)
-        elif year is None and len(digits) <= 4:
+        elif not year and len(digits) <= 4:
             year = digits
         else:
-            return None, pieces.zone, False
-    if day is None or month is None or year is None or not year.isdecimal() or pieces.clock is None:
-        return None, pieces.zone, False
-    number = int(year)
-    if number < 1000:
+            return None, zone, False
+    if day is None or month is None or not year.isdecimal() or not hour:
+        return None, zone, False
+    moment = _moment(year, month, day, hour, minute, second, half, _places[zone][0] or UTC)
+    return moment, zone, moment is not None and (is_obsolete or int(year) < 1000)
+
+
+def _moment(
+    digits: str, month: int, day: int, hours: str, minutes: str, seconds: str | None, half: str | None, where: timezone
+) -> datetime | None:
+    """The moment of a year and a clock as written; None where there is none."""
+    year, hour, second = int(digits), int(hours), int(seconds or 0)
+    if year < 1000:
         # RFC 5322 section 4.3. QUIRK: "0102" is a year 2002 counted from 1900 too.
-        number += 2000 if number < 50 else 1900
-    if number > 9998:
-        return None, pieces.zone, False
-    return _moment(number, month, day, pieces, int(year) < 1000)
-
-
-def _moment(year: int, month: int, day: int, pieces: _Pieces, is_short: bool) -> tuple[datetime | None, str, bool]:
-    assert pieces.clock is not None
-    clock = [int(digits) for digits in re.split(r"[:.,]", pieces.clock)[:3]]
-    hour, minute, second = clock[0], clock[1], clock[2] if len(clock) > 2 else 0
-    if pieces.half:
-        hour = hour % 12 + (12 if pieces.half == "p" else 0)
-    zone = pieces.zone
-    offset = _offset(zone)
-    is_obsolete = pieces.is_obsolete or is_short
-    where = timezone(offset) if offset else UTC
+        year += 2000 if year < 50 else 1900
+    if half:
+        hour = hour % 12 + (12 if half in "Pp" else 0)
+    if year > 9998:
+        return None
     try:
         # A leap second is the first of the next minute to a datetime.
-        moment = datetime(year, month, day, hour, minute, min(second, 59) if second <= 60 else second, 0, where)
+        moment = datetime(year, month, day, hour, int(minutes), 59 if second == 60 else second, 0, where)
     except ValueError:
-        return None, zone, False
-    return (moment + timedelta(seconds=1) if second == 60 else moment), zone, is_obsolete
+        return None
+    return moment + timedelta(seconds=1) if second == 60 else moment
 
 
 def render(moment: datetime) -> bytes:

@@ -44,6 +44,17 @@ def iso(body: str) -> str | None:
         ("Thu, Aug 22, 2002 at 10:25 PM", "2002-08-22T22:25:00+00:00"),
         ("Thu, 8 Aug 2002 14:00:00 CEST", "2002-08-08T14:00:00+02:00"),
         ("Thu, 8 Aug 2002 14:00:00 XYZ", "2002-08-08T14:00:00+00:00"),
+        ("Thu, 8 Aug 2002 14:00:00", "2002-08-08T14:00:00+00:00"),
+        ("Thu, 8 Aug 2002 14:00", "2002-08-08T14:00:00+00:00"),
+        ("Thu, 8 Aug 2002 14:00:", None),
+        ("Thu, 8 Aug 2002 14:00:0", "2002-08-08T14:00:00+00:00"),
+        ("Thu, 8 Aug 2002 9:8:7 -0600", "2002-08-08T09:08:07-06:00"),
+        ("Thu, 8 Aug 2002 14:00:00 +-0500", "2002-08-08T14:00:00-05:00"),
+        ("Thu, 8 Aug 2002 14:00:00 -400 (EDT)", "2002-08-08T14:00:00-04:00"),
+        ("Thu, 8 Aug 2002 14:00:00 (CEST)", "2002-08-08T14:00:00+00:00"),
+        ("Thu, 8 Aug 2002 14:00:00 Eastern Daylight Time", "2002-08-08T14:00:00+00:00"),
+        ("Aug, 08 2002 2:00:01 PM +0300", "2002-08-08T14:00:01+03:00"),
+        ("8 Aug 02 12:00:01 AM", "2002-08-08T00:00:01+00:00"),
         ("Thu, 8 Aug 2002 14:00:00 BST", "2002-08-08T14:00:00+01:00"),
         ("Thu, 8 Aug 2002 14:00:00 NST", "2002-08-08T14:00:00-03:30"),
         ("Thu, 8 Aug 2002 14:00:00 AEST", "2002-08-08T14:00:00+10:00"),
@@ -105,6 +116,25 @@ def test_a_rendered_date_reads_back(naive: datetime, minutes: int) -> None:
     assert value.defects == ()
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("8 Aug 02 14:00:00 EST (x)", ("obsolete-date", "8 Aug 02 14:00:00 EST")),
+        ("Thu, 8 Aug 0102 14:00:00 +0100", ("obsolete-date", "Thu, 8 Aug 0102 14:00:00 +0100")),
+        ("8 Aug 2002 14:00:00 0530", ("obsolete-date", "8 Aug 2002 14:00:00 0530")),
+        ("8 Aug 2002 2:00:00 EST", ("obsolete-date", "zone EST")),
+        ("8 Aug 2002 14:00:00 -08:00", ("obsolete-date", "zone -08:00")),
+        ("8 Aug 2002 14:00:00 +9999", ("invalid-date", "zone +9999")),
+        ("8 Aug 2002 14:00:00 XYZ", ("invalid-date", "zone XYZ")),
+        ("8 Aug 2002 14:00:00", ("invalid-date", "zone missing")),
+        ("8 Aug 2002 25:00:00", ("invalid-date", "8 Aug 2002 25:00:00")),
+    ],
+)
+def test_what_is_odd_about_a_date_is_its_defect(body: str, expected: tuple[str, str]) -> None:
+    for _ in range(2):
+        assert [(defect.code, defect.detail) for defect in parse(body.encode()).defects] == [expected]
+
+
 def test_a_moment_without_a_zone_says_so() -> None:
     assert render(datetime(2020, 1, 2, 3, 4, 5)) == b"Thu, 2 Jan 2020 03:04:05 -0000"
     assert DateTime.of(datetime(2020, 1, 2, tzinfo=UTC)).render() == b"Thu, 2 Jan 2020 00:00:00 +0000"
@@ -120,6 +150,11 @@ DATE = st.tuples(*[st.sampled_from(each) for each in (
     ["09:55:06", "24:00:00", "23:59:60", "9:55:06", "09:55", "09:55:0x", "0:9:55:06", "09.55:06"],
     ["", " 1997", " +0000", " -0600", "+0100", " -9999", " EST", " GMT", " UT", " CEST", " BST", " z", " T", " Oct", " AM", " pm (x)", "  PM", " (x)"], ["", " (CST)", "\t(a b) (c)", " (CST", " "],
 )]).map("".join)  # fmt: skip
+ODD_DATE = st.tuples(*[st.sampled_from(each) for each in (
+    ["", "Fri, ", "Sunday ", "Mar ", "Xyz, ", " Thu\t,"], ["21 Nov ", "1 Feb ", "Nov, 21 ", "Mar 2 ", "31 Jun ", "9 Xyz "], ["1997", "97", "102", "0102", "2", "9999"], [" ", "\t ", " at "],
+    ["09:55:06", "9:5:6", "0:55", "23:59:60", "24:00:00", "12:00:01", "09:55:06.5", "09:55:"], ["", " AM", " PM", "\tPM", " pm", " P.M.", " PMX"],
+    ["", " +-0500", " -08:00", " - 0800", " -400", " GMT+1", " 0530", " 1997", " Eastern Daylight Time", " (x)", " (x) : 55", " :5", "\t,+0100", " 10:11 PM", " 2002-09-22", " +123456", " January", " (x"],
+)]).map("".join)  # fmt: skip
 
 
 CTIME = st.tuples(*[st.sampled_from(each) for each in (
@@ -128,7 +163,7 @@ CTIME = st.tuples(*[st.sampled_from(each) for each in (
 )]).map("".join)  # fmt: skip
 
 
-@given(DATE | CTIME | st.lists(PIECES, max_size=9).map("".join))
+@given(DATE | ODD_DATE | CTIME | st.lists(PIECES, max_size=9).map("".join))
 def test_a_date_means_the_same_however_quickly_it_is_read(text: str) -> None:
     text = text.strip(" \t\r\n")
     thorough = dates._parse_any(text.encode("latin-1"))
