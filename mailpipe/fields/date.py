@@ -205,16 +205,6 @@ of_text: Callable[..., DateTime] = (
 )
 
 
-def usual_moment(text: str) -> datetime | None:
-    """The moment of a date whose day and zone are looked up; None for one that takes more thought."""
-    clock = text.find(":") - 2
-    try:
-        moment = _from_iso(days[text[:clock]] + text[clock : clock + 8] + zones[text[clock + 8 :]][0])
-    except (KeyError, ValueError):
-        return None
-    return moment if text[clock + 5] == ":" else None
-
-
 def read_moment(text: str) -> datetime | None:
     """The moment that a piece of another field names, None where it names none."""
     text = text.strip(" \t\r\n")

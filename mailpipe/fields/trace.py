@@ -16,10 +16,9 @@ from datetime import datetime
 
 from mailpipe import native
 from mailpipe.defect import Defect
-from mailpipe.fields import address, date
-from mailpipe.fields.value import FieldValue, Remembered, octets_before, one_line, read_text
+from mailpipe.fields import address, date, hop
+from mailpipe.fields.value import FieldValue, Remembered, one_line, read_text
 from mailpipe.frozen import quick_maker, twin_of
-from mailpipe.wire.lexer import ATOM, COMMENT, LITERAL, QUOTED, SPECIAL, Token, tokens, unescape
 
 _SIGN = r"[^ ;()<>\"]"
 _HOST = r"([^ ;,()<>\"]++)"
@@ -41,7 +40,6 @@ _REST = re.compile(rf"({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?\Z")
 _TAIL = re.compile(rf"(?: id ++<?{_HOST}>?({_RUN}) *+(?:for ++<?{_HOST}>?({_RUN}) *+)?)?;")
 _ID = re.compile(rf"<?({_SIGN}++)>?\Z")
 _EVERY_COMMENT = re.compile(_INSIDE)
-_CLAUSES = frozenset(("from", "by", "via", "with", "id", "for"))
 _V4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6 = r"[0-9A-F:.]{0,40}:[0-9A-F:.]{0,40}"
 # "[192.0.2.1]", "[192.0.2.1:25]", "ann@192.0.2.1", "192.0.2.1:25", "2001:db8::1", "fe80::1%4"
@@ -51,10 +49,6 @@ _IP = re.compile(
     re.IGNORECASE,
 )
 _CLAIM = re.compile(r"(?:^|[ (])(?:HELO|EHLO)[ =]", re.IGNORECASE)
-_LATE_DATE = re.compile(
-    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? +)?\d{1,2} +[A-Z][a-z][a-z] +\d{4} +\d\d?:\d\d"
-    r"|(?<= )\d{4}-\d\d-\d\d \d\d:\d\d"
-)
 _SHORT = 65_536  # LIMIT: no host writes more about one hop; the rest is not read
 
 
@@ -133,6 +127,7 @@ class ReturnPath(FieldValue):
 
 _make = quick_maker(Received)
 _Twin, _new = twin_of(Received), object.__new__
+_days, _zones, _from_iso = date.days, date.zones, datetime.fromisoformat
 _make_path = quick_maker(ReturnPath)
 _ORDINARY_PATH = re.compile(rb"[ \t]*+<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]*[A-Za-z0-9])?>[ \t\r\n]*+\Z")
 
@@ -180,9 +175,18 @@ def received_of_text_in_python(text: str, body: bytes | None = None) -> Received
     # the clock comes again and again.
     before, _, dated = text.replace("\t", " ").rpartition(";")
     head, has_id, tail = before.partition(" id ")
-    known, moment = _heads[head], date.usual_moment(dated)
-    if known is None or moment is None:
-        return _parse_rare(text, body)
+    known = _heads[head]
+    clock = dated.find(":") - 2
+    try:  # what `date.of_text` does, without a call for each hop
+        moment = _from_iso(_days[dated[:clock]] + dated[clock : clock + 8] + _zones[dated[clock + 8 :]][0])
+        is_usual = dated[clock + 5] == ":"
+    except (KeyError, ValueError):
+        is_usual = False
+    if known is None or not is_usual:
+        read = moment if is_usual else date.read_moment(dated) if ";" in text else None
+        if known is None or read is None:
+            return _parse_rare(text, body, dated, read)
+        moment = read
     made = _new(_Twin)
     made.from_, made.from_comment, made.by, made.by_comment, made.via, made.with_, for_, comments = known
     if has_id:
@@ -190,9 +194,10 @@ def received_of_text_in_python(text: str, body: bytes | None = None) -> Received
         known_rest = _rests[rest]
         if not id_.isalnum():
             found = _ID.match(id_)
-            id_ = "" if found is None else found[1]
+            # only the usual way takes an identifier with a comma
+            id_ = "" if found is None or (not is_usual and "," in id_) else found[1]
         if known_rest is None or not id_:
-            return _parse_rare(text, body)
+            return _parse_rare(text, body, dated, moment)
         own_for, more = known_rest
         made.id, made.for_, made.comments = id_, own_for or for_, comments + more
     else:
@@ -202,26 +207,35 @@ def received_of_text_in_python(text: str, body: bytes | None = None) -> Received
     return made  # type: ignore[no-any-return]
 
 
-def _parse_rare(text: str, body: bytes | None) -> Received:
-    """A hop with its clauses in the usual order, whatever its date; else any."""
+def _parse_rare(text: str, body: bytes | None, dated: str, moment: datetime | None) -> Received:
+    """A hop with its clauses in the usual order, whatever its date; else any.
+
+    Args:
+        text: the body.
+        body: its octets, where there are others.
+        dated: what stands behind its last semicolon.
+        moment: the same as a moment.
+    """
     can_compose = len(text) < 2000 and "\x1b" not in text and (body is None or _ODD_LINE_END.search(body) is None)
     if body is None:
         body = text.encode("ascii")
     text = text.replace("\t", " ")
     semicolon = text.rfind(";")
+    if semicolon < 0:
+        return _parse_any(body)
     cut = text.find(" id ", 0, semicolon)
     if 0 <= cut < 40 and not text[:cut].strip(" "):  # the first word, as it is where no blank stands before it
-        return _parse_any(body)
+        return _parse_any(body, dated, moment)
     if cut < 0:
         cut = semicolon
     before = text[:cut]
     head = _heads[before] if before.strip(" ") else _read_head(before)
     tail = None if head is None else _TAIL.match(text, cut)
     if head is None or tail is None or tail.end() <= semicolon:
-        return (_compose(text) if can_compose else None) or _parse_any(body)
+        composed = _compose(text, moment) if can_compose and moment is not None else None
+        return composed or _parse_any(body, dated, moment)
     from_, from_comment, by, by_comment, via, with_, for_, comments = head
     id_, more, own_for, rest = tail.groups()
-    moment = date.read_moment(text[tail.end() :])
     defects: tuple[Defect, ...] = ()
     if moment is None:
         defects = (Defect("invalid-received", tail.end(), "it has no date"),)
@@ -280,19 +294,18 @@ def _read_rest(text: str) -> tuple[str | None, tuple[str, ...]] | None:
 
 _heads, _rests = Remembered(_head_of, 300), Remembered(_read_rest, 120)
 received_of_text: Callable[..., Received] = (
-    native.HopReader(Received, _heads, _rests, date.usual_moment, _parse_rare)
+    native.HopReader(Received, _heads, _rests, received_of_text_in_python)
     if native.HopReader is not None
     else received_of_text_in_python
 )
 
 
-def _compose(text: str) -> Received | None:
+def _compose(text: str, moment: datetime) -> Received | None:
     """A hop of a host that writes in a manner of its own, always the same; None where it takes more thought."""
     before, _, dated = text.rpartition(";")
     head, has_id, tail = before.partition(" id ")
     found = _SIMPLE_REST.match(tail) if has_id else None
-    moment = date.usual_moment(dated)
-    if moment is None or (has_id and found is None):
+    if (has_id and found is None) or _SIMPLE_DATE.match(dated) is None:
         return None
     known = _any_heads[head]
     if known is None:
@@ -316,10 +329,12 @@ def _read_any_head(text: str) -> _Head | None:
     if len(text) > 300 or _NEVER_ALONE.search(text):
         return None
     mark = "0" * (len(text) + 1)  # which is not in it
-    hop = _parse_any(f"{text} id {mark}; 1 Jan 2000 00:00:00 +0000".encode("ascii"))
-    if hop.defects or hop.id != mark:
+    whole = _parse_any(f"{text} id {mark}; 1 Jan 2000 00:00:00 +0000".encode("ascii"))
+    if whole.defects or whole.id != mark:
         return None
-    return hop.from_, hop.from_comment, hop.by, hop.by_comment, hop.via, hop.with_, hop.for_, hop.comments
+    return (
+        whole.from_, whole.from_comment, whole.by, whole.by_comment, whole.via, whole.with_, whole.for_, whole.comments,
+    )  # fmt: skip
 
 
 _NEVER_ALONE = re.compile(r"[;\"\\]|, *+\Z|\[[^\] ]*+(?: |\Z)")
@@ -329,95 +344,26 @@ _PLAIN = r"[A-Za-z0-9.@_+=-]++"
 _SIMPLE_REST = re.compile(
     rf" *+({_PLAIN}) *+(?:for ++(?:<({_PLAIN})>|({_PLAIN})) *+|via ++([A-Za-z]++(?>(?: [A-Za-z]++)*)) *+)?\Z"
 )
+# which means the same whatever the blanks in it were before they were unfolded
+_SIMPLE_DATE = re.compile(
+    r" *+(?:[A-Z][a-z]{2}, *+)?[0-9]{1,2} ++[A-Z][a-z]{2} ++[0-9]{2,4} ++[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
+    r"(?: ++(?:[+-][0-9:]{3,5}|(?![AaPp][Mm]\b)[A-Za-z]{1,5}))?(?>(?: *+\([^()\\]*+\))*) *+\Z"
+)
 _ODD_LINE_END = re.compile(rb"\r(?!\n)|\n(?![ \t]|\Z)")
 
 
-def _parse_any(body: bytes) -> Received:
+def _parse_any(body: bytes, known_date: str = "", moment: datetime | None = None) -> Received:
     defects: list[Defect] = []
     text = read_text(body[:_SHORT], defects)
-    broken: list[tuple[str, int]] = []
-    every = list(tokens(text, broken))
-    defects += [Defect(code, octets_before(text, position, len(body))) for code, position in broken]
-    stop = next((index for index in range(len(every) - 1, -1, -1) if _is(every[index], ";")), -1)
-    if stop >= 0:
-        moment = date.read_moment(text[every[stop].end :])
-        words = every[:stop]
-    else:
-        late = _LATE_DATE.search(text, max(0, len(text) - 200))
-        moment = date.read_moment(text[late.start() :]) if late else None
-        words = [token for token in every if late is None or token.end <= late.start()]
+    (known, notes, comments), stop, dated = hop.read(text, defects, len(body))
+    if dated != known_date:
+        moment = date.read_moment(dated)
     if moment is None:
-        defects.append(Defect("invalid-received", every[stop].end if stop >= 0 else 0, "it has no date"))
-    clauses, notes, comments = _clauses(words)
-    if not clauses:
+        defects.append(Defect("invalid-received", stop, "it has no date"))
+    if not known:
         defects.append(Defect("invalid-received", 0, one_line(text.strip())))
+    get = known.get
     return _make(
-        clauses.get("from"), notes.get("from"), clauses.get("by"), notes.get("by"), clauses.get("via"),
-        clauses.get("with"), clauses.get("id"), clauses.get("for"), tuple(comments), moment, tuple(defects),
+        get("from"), notes.get("from"), get("by"), notes.get("by"), get("via"), get("with"), get("id"), get("for"),
+        tuple(comments), moment, tuple(defects),
     )  # fmt: skip
-
-
-def _is(token: Token, sign: str) -> bool:
-    return token.kind is SPECIAL and token.text == sign
-
-
-def _clauses(words: list[Token]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """What stands behind each clause's name, the comment of each, and the comments that belong to none."""
-    found: dict[str, list[Token]] = {}
-    notes: dict[str, str] = {}
-    comments: list[str] = []
-    name = ""
-    for token in words:
-        low = token.text.lower() if token.kind is ATOM else ""
-        if token.kind is COMMENT:
-            text = " ".join(unescape(token.text).split())
-            if name in ("from", "by") and name not in notes:
-                notes[name] = text
-            else:
-                comments.append(text)
-        elif low in _CLAUSES and low not in found and (not name or found[name]):
-            name = low
-            found[name] = []
-        elif name:
-            found[name].append(token)
-    clauses: dict[str, str] = {}
-    for key, value in found.items():
-        if key in ("from", "by") and len(value) > 1 and value[1].kind is LITERAL and value[1].start > value[0].end:
-            # QUIRK: fetchmail writes "from host [192.0.2.1]" without parentheses.
-            if notes.setdefault(key, value[1].text) != value[1].text:
-                comments.append(value[1].text)
-            value = value[:1]
-        value = _first(key, value)
-        text = _joined(value)
-        if text:
-            clauses[key] = text[1:-1] if key in ("id", "for") and text[:1] == "<" and text[-1:] == ">" else text
-    return clauses, notes, comments
-
-
-def _first(name: str, words: list[Token]) -> list[Token]:
-    """A host up to a comma, one identifier, one recipient; QUIRK: "id 7 envelope-from <a@b>", "for <a> from <b>"."""
-    stop = len(words)
-    while stop and _is(words[stop - 1], ";"):
-        stop -= 1
-    named = name == "for" and stop > 1 and _is(words[1], "<")  # QUIRK: "for fork <fork@a.example>"
-    words = words[named:stop]
-    is_in_brackets = name == "for" and bool(words) and _is(words[0], "<")
-    for index, token in enumerate(words):
-        if _is(token, ",") and name in ("from", "by"):
-            return words[:index]
-        if is_in_brackets and _is(token, ">"):
-            return words[: index + 1]
-        if name in ("id", "for") and not is_in_brackets and index and token.start > words[index - 1].end:
-            return words[:index]
-    return words
-
-
-def _joined(words: list[Token]) -> str:
-    pieces: list[str] = []
-    end = -1
-    for token in words:
-        if pieces and token.start > end:
-            pieces.append(" ")
-        pieces.append(f'"{token.text}"' if token.kind is QUOTED else token.text)
-        end = token.end
-    return "".join(pieces)

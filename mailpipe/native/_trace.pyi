@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 Value = TypeVar("Value")
@@ -14,7 +13,6 @@ class HopReader(Generic[Value]):
         kind: type[Value],
         heads: dict[str, Any],
         rests: dict[str, Any],
-        usual_moment: Callable[[str], datetime | None],
         rare: Callable[[str, bytes | None], Value],
     ) -> None: ...
     def __call__(self, text: str, body: bytes | None = None) -> Value: ...

@@ -170,7 +170,7 @@ cdef class _Maker:
 
 
 cdef class DateReader:
-    """Reads the text of a date as `mailpipe.fields.date.of_text` does, and asks `rare` where it is not an ordinary one."""
+    """Reads the text of a date as `mailpipe.fields.date` does, and asks `rare` where it is not an ordinary one."""
 
     cdef _Maker maker
     cdef object rare
@@ -203,22 +203,19 @@ cdef object _looked_up(table, key):
 
 
 cdef class HopReader:
-    """Reads the text of a hop as `mailpipe.fields.trace.received_of_text` does, by the same tables.
-
-    `usual_moment` reads a date that is not ordinary, `rare` a hop that is not.
-    """
+    """Reads the text of a hop by the tables of `mailpipe.fields.trace`, and asks `rare` where it is not an ordinary one."""
 
     cdef _Maker maker
-    cdef object heads, rests, usual_moment, rare
+    cdef object heads, rests, rare
 
-    def __cinit__(self, kind, heads, rests, usual_moment, rare):
+    def __cinit__(self, kind, heads, rests, rare):
         self.maker = _Maker(
             kind,
             ("from_", "from_comment", "by", "by_comment", "via", "with_", "id", "for_", "comments", "date", "defects"),
         )
         if not isinstance(heads, dict) or not isinstance(rests, dict):
             raise TypeError("a table is a dict")
-        self.heads, self.rests, self.usual_moment, self.rare = heads, rests, usual_moment, rare
+        self.heads, self.rests, self.rare = heads, rests, rare
 
     def __call__(self, str text not None, body=None):
         made = self.read(text) if PyUnicode_IS_COMPACT_ASCII(text) else None
@@ -238,9 +235,7 @@ cdef class HopReader:
             return None
         moment = _moment(start + stop + 1, end, &zone)
         if moment is None:
-            moment = self.usual_moment(text[stop + 1 :].replace("\t", " "))
-            if moment is None:
-                return None
+            return None
         for at in range(stop):
             octet = start[at]
             if octet == c"\t":
