@@ -55,6 +55,18 @@ cdef object _unfolded(Place start, Place stop):
     return made
 
 
+cdef unsigned char _is_told[256]  # NUL, which ends the octets, too; CR, LF, ESC, "?", and what is not of ASCII
+
+
+cdef void _fill_table():
+    cdef int octet
+    for octet in range(256):
+        _is_told[octet] = octet > 127 or octet in (0, c"\r", c"\n", 27, c"?")
+
+
+_fill_table()
+
+
 def names_and_texts(bytes block not None, Py_ssize_t most):
     """See `mailpipe.message.lines.names_and_texts_in_python`."""
     cdef Place at = <Place>PyBytes_AS_STRING(block)
@@ -63,8 +75,7 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
     cdef Place colon
     cdef Place start
     cdef Place stop
-    cdef Place look
-    cdef unsigned char octet, every, last
+    cdef unsigned char octet
     cdef bint is_complete = True, is_plain, is_folded
     cdef list found = []
     while at < end:
@@ -78,36 +89,32 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
         while at < end and is_blank(at[0]):
             at += 1
         start = at
-        is_folded = False
+        is_plain, is_folded = True, False
         while True:
-            look = <Place>memchr(at, c"\n", end - at)
-            if look == NULL:
-                stop = at = end
+            while not _is_told[at[0]]:
+                at += 1
+            if at >= end:
+                stop = end
                 break
-            stop, at = look, look + 1
-            if at == end or not is_blank(at[0]):
-                break
-            is_folded = True
-        every = last = 0
-        is_plain = True
-        look = start
-        while look < stop:
-            octet = look[0]
-            every |= octet
-            if octet == c"?":
-                if last == c"=":
-                    is_plain = False
+            octet = at[0]
+            at += 1
+            if octet == c"\n":
+                stop = at - 1
+                if at == end or not is_blank(at[0]):
+                    break
+                is_folded = True
             elif octet == c"\r":
-                if look + 1 >= end or look[1] != c"\n":
+                if at == end or at[0] != c"\n":
                     return None
                 is_folded = True
-            elif octet == 27:
+            elif octet == c"?":
+                if (at - 2)[0] == c"=":
+                    is_plain = False
+            elif octet != 0:  # ESC, or none of ASCII
                 is_plain = False
-            last = octet
-            look += 1
         if len(found) >= most:
             return None
-        if not is_plain or every & 0x80:
+        if not is_plain:
             is_complete = False
             found.append((_name(name, colon - name), None))
             continue
