@@ -17,10 +17,10 @@ from functools import lru_cache
 
 from mailpipe.defect import Defect
 from mailpipe.errors import ComposeError
-from mailpipe.fields.parameter import NO_LANGUAGES, NO_PARAMETERS, Parameters, make_parameters, parse_behind
+from mailpipe.fields.parameter import NO_LANGUAGES, NO_PARAMETERS, Parameters, parse_behind
 from mailpipe.fields.parameter import parse as parse_parameters
 from mailpipe.fields.value import FieldValue, one_line
-from mailpipe.frozen import quick_maker
+from mailpipe.frozen import quick_maker, twin_of
 from mailpipe.wire.lexer import comment_end
 
 _SIGNS = rb"[A-Za-z0-9!#$&^_.+-]"
@@ -105,20 +105,41 @@ class ContentType(FieldValue):
 
 
 _make = quick_maker(ContentType)
+_unfrozen = twin_of(ContentType)
+_unfrozen_parameters = twin_of(Parameters)
+# What nearly every body is made of, kept once for all messages.
+_NAMES = {
+    name: word
+    for word in (
+        "text", "multipart", "message", "image", "application", "audio", "plain", "html", "mixed", "alternative",
+        "related", "signed", "report", "digest", "rfc822", "octet-stream", "charset", "boundary", "name",
+    )
+    for name in (word.encode(), word.upper().encode(), word.title().encode())
+}  # fmt: skip
 
 
 def _read(body: bytes) -> ContentType:
     found = _ORDINARY.match(body)
     if found is None:
         return _read_any(body)
-    kind, subtype, name, quoted, token = found.groups()
-    if name is None:
-        return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), NO_PARAMETERS, ())
-    value = token if quoted is None else quoted
-    if value.find(b"=?") >= 0:
-        return _read_any(body)
-    params = make_parameters({name.decode("ascii").lower(): value.decode("ascii")}, NO_LANGUAGES)
-    return _make(kind.decode("ascii").lower(), subtype.decode("ascii").lower(), params, ())
+    media, subtype, name, quoted, token = found.groups()
+    params = NO_PARAMETERS
+    if name is not None:
+        value = token if quoted is None else quoted
+        if 0x3F in value and value.find(b"=?") >= 0:
+            return _read_any(body)
+        params = _unfrozen_parameters()
+        params.entries = {_NAMES.get(name) or name.decode("ascii").lower(): value.decode("ascii")}
+        params.languages = NO_LANGUAGES
+        params.__class__ = Parameters
+    # what `_make` does, without the call
+    made = _unfrozen()
+    made.type = _NAMES.get(media) or media.decode("ascii").lower()
+    made.subtype = _NAMES.get(subtype) or subtype.decode("ascii").lower()
+    made.params, made.defects = params, ()
+    made.__class__ = ContentType
+    kind: ContentType = made
+    return kind
 
 
 _read_cached = lru_cache(maxsize=512)(_read)
@@ -131,7 +152,12 @@ def parse(body: bytes) -> ContentType:
         body: what follows the colon, folded or not.
     """
     # A boundary is new in every message, and a cache must not keep what a sender makes long.
-    if len(body) > 256 or body.find(b"oundary") >= 0 or body.find(b"OUNDARY") >= 0:
+    # Whether an octet is in it is asked in a quarter of the time that a word takes.
+    if (
+        len(body) > 256
+        or (0x79 in body and body.find(b"oundary") >= 0)
+        or (0x59 in body and body.find(b"OUNDARY") >= 0)
+    ):
         return _read(body)
     return _read_cached(body)
 
