@@ -120,10 +120,15 @@ class Grammar:
         return start
 
 
-# Behind the first letter. Spelt out, because a pattern that ignores case has no octet to jump to; and behind a set of
-# first octets, because that is one look at most lines.
-_CONTENT_T = rb"[Oo][Nn][Tt][Ee][Nn][Tt]-[Tt]"
-_YPE, _RANSFER_ENCODING = rb"[Yy][Pp][Ee]", rb"[Rr][Aa][Nn][Ss][Ff][Ee][Rr]-[Ee][Nn][Cc][Oo][Dd][Ii][Nn][Gg]"
+def _word(word: bytes) -> bytes:
+    """A pattern for a word in any case, soonest for the case that nearly all mail writes it in."""
+    # spelt out, because a pattern that ignores case has no octet to jump to
+    letters = [b"[%c%c]" % (letter, letter ^ 0x20) if chr(letter).isalpha() else b"%c" % letter for letter in word]
+    return b"(?>%b|%b)" % (word, b"".join(letters))
+
+
+# Behind the first letter, which is in a set of first octets, because that is one look at most lines.
+_CONTENT_T, _YPE, _RANSFER_ENCODING = _word(b"ontent-") + b"[Tt]", _word(b"ype"), _word(b"ransfer-Encoding")
 _STRUCTURE = _CONTENT_T + rb"(?:(" + _YPE + rb")|(" + _RANSFER_ENCODING + rb"))[ \t]*+:"
 
 
