@@ -11,7 +11,7 @@ Never here: edits of the tree (`edit`), and what only the top of a tree has (`me
 
 import io
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Self
 
 from mailpipe.codec import charset, transfer
@@ -22,12 +22,12 @@ from mailpipe.fields.mime import encoding_named
 from mailpipe.fields.registry import parse_often
 from mailpipe.fields.value import FieldValue
 from mailpipe.limits import DEFAULT_LIMITS
-from mailpipe.message import embedded
+from mailpipe.message import embedded, paths
 from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
 from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
 from mailpipe.message.slice import Slice, around, separated
-from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, Document, Node, place, scan, scan_header
+from mailpipe.parser.scan import BITS, ENCLOSING, STOP, TEXT_PLAIN, Document, Node, place, scan, scan_header
 
 
 class Entity(Node):
@@ -37,11 +37,9 @@ class Entity(Node):
     `defects`.
     """
 
-    __slots__ = ("_base", "_layout")
+    __slots__ = ()
 
     _header: Header | None
-    _layout: tuple["bytes | Slice | Entity", ...]  # composed only: what follows the header
-    _base: "Entity | None"  # composed only: whose body it shares
     # set by the modules that define them, which stand above this one
     _message_class: ClassVar[type["Entity"]]
     _inspect: ClassVar[Callable[["Entity"], tuple[Defect, ...]]]
@@ -53,7 +51,7 @@ class Entity(Node):
         layout: tuple["bytes | Slice | Entity", ...],
         *,
         base: "Entity | None" = None,
-        children: "Sequence[Entity] | None" = None,
+        children: "tuple[Entity, ...] | None" = None,
     ) -> Self:
         """A composed entity.
 
@@ -63,14 +61,20 @@ class Entity(Node):
             base: an entity with the same body, whose parts serve where the header still says the same about it.
             children: its parts, where they are known.
         """
-        entity = cls.__new__(cls)
-        entity._document = None
-        entity._start = entity._header_stop = entity._body_start = entity._stop = -1
-        entity._content_type = None
-        entity._faults = ()
-        entity._header, entity._layout, entity._base = header, layout, base
-        entity._children = children
+        entity = cls()
+        entity._document = entity._content_type = None
+        entity._header, entity._rare, entity._children = header, (layout, base), children
         return entity
+
+    @property
+    def _layout(self) -> tuple["bytes | Slice | Entity", ...]:
+        """Composed only: what follows the header."""
+        return self._rare[0]  # type: ignore[no-any-return]
+
+    @property
+    def _base(self) -> "Entity | None":
+        """Composed only: whose body it shares."""
+        return self._rare[1]  # type: ignore[no-any-return]
 
     # -- places and octets
 
@@ -84,14 +88,15 @@ class Entity(Node):
         """Start and stop in the octets that were given to `parse`; None when composed."""
         if self._document is None or self._document.is_hidden:
             return None
-        return self._start, self._stop
+        place = self._place
+        return place >> BITS, place & STOP
 
     @property
     def body_span(self) -> tuple[int, int] | None:
         """Start and stop of the body; it ends before the line end that belongs to the next delimiter."""
         if self._document is None or self._document.is_hidden:
             return None
-        if self._header_stop < 0:
+        if self._header_size < 0:
             scan_header(self)
         return self._body_start, self._stop
 
@@ -99,9 +104,11 @@ class Entity(Node):
     def raw(self) -> bytes:
         """Its own octets, header and body."""
         if self._document is not None:
-            return self._document.octets[self._start : self._stop]
-        if len(self._layout) == 2 and isinstance(body := self._layout[1], Slice):  # another header before the same body
-            return b"".join((bytes(self.header), bytes(self._layout[0]), body.view))
+            place = self._place
+            return self._document.octets[place >> BITS : place & STOP]
+        layout = self._rare[0]
+        if len(layout) == 2 and layout[1].__class__ is Slice:  # another header before the same body
+            return b"".join((bytes(self.header), bytes(layout[0]), layout[1].view))
         return b"".join(self.pieces())
 
     def __bytes__(self) -> bytes:
@@ -122,15 +129,18 @@ class Entity(Node):
     def raw_body(self) -> bytes:
         """The octets after the empty line, transfer encoding and all."""
         if self._document is not None:
-            if self._header_stop < 0:
+            if self._header_size < 0:
                 scan_header(self)
-            return self._document.octets[self._body_start : self._stop]
+            place = self._place
+            return self._document.octets[
+                (place >> BITS) + self._header_size + self._separator_size : place & STOP
+            ]
         return b"".join(b"".join(p.pieces()) if isinstance(p, Entity) else bytes(p) for p in self._layout[1:])
 
     def __len__(self) -> int:
         """Octets of header and body."""
         if self._document is not None:
-            return self._stop - self._start
+            return (self._place & STOP) - (self._place >> BITS)
         return sum(map(len, self.pieces()))
 
     def __bool__(self) -> bool:
@@ -155,10 +165,11 @@ class Entity(Node):
         if header is None:
             document = self._document
             assert document is not None
-            if self._header_stop < 0:
+            if self._header_size < 0:
                 scan_header(self)
+            start = self._place >> BITS
             header = self._header = Header._received(
-                document.octets, self._start, self._header_stop, document.grammar, document.limits.field_count
+                document.octets, start, start + self._header_size, document.grammar, document.limits.field_count
             )
         return header
 
@@ -168,10 +179,11 @@ class Entity(Node):
             return self._header.find(name)
         document = self._document
         assert document is not None
-        if self._header_stop < 0:
+        if self._header_size < 0:
             scan_header(self)
         # what `Grammar.find` does, without the call: most questions are asked here
-        octets, start, stop, grammar = document.octets, self._start, self._header_stop, document.grammar
+        octets, start, grammar = document.octets, self._place >> BITS, document.grammar
+        stop = start + self._header_size
         first, search, match, _ = grammar.finders.get(name) or grammar.finder(name)
         if start < stop and octets[start] in first and (found := match(octets, start, stop)):
             return found[1]
@@ -191,7 +203,7 @@ class Entity(Node):
         document = self._document
         if document is None or (self._header is not None and self._header._lines is not None):
             return self.header.values_of(name)
-        if self._header_stop < 0:
+        if self._header_size < 0:
             scan_header(self)
         bodies = document.grammar.every(name, document.octets, self._start, self._header_stop)
         return [parse_often(name, body) for body in bodies]
@@ -199,10 +211,8 @@ class Entity(Node):
     @property
     def content_type(self) -> ContentType:
         """Content-Type, or the default: text/plain, in a digest message/rfc822 (RFC 2045 5.2, RFC 2046 5.1.5)."""
-        if self._content_type is None:
-            self._grow()
-        assert self._content_type is not None
-        return self._content_type
+        kind = self._content_type
+        return self._grow() if kind is None else kind
 
     @property
     def disposition(self) -> ContentDisposition | None:
@@ -226,7 +236,7 @@ class Entity(Node):
         if self._document is None:
             body = self.header.body_of("content-transfer-encoding")
         else:
-            if self._header_stop < 0:
+            if self._header_size < 0:
                 scan_header(self)
             body = self._encoding
         return "7bit" if body is None else encoding_named(body[:200])
@@ -257,26 +267,27 @@ class Entity(Node):
 
     # -- structure
 
-    def _grow(self) -> None:
+    def _grow(self) -> ContentType:
         """Learn type and parts."""
         if self._document is not None:
-            scan(self, Entity, Entity._message_class)
-            return
+            return scan(self, Entity, Entity._message_class)
         base = self._base
         if base is not None and all(
             self.header.body_of(name) == base.header.body_of(name)
             for name in ("content-type", "content-transfer-encoding")
         ):
-            self._content_type, children = base.content_type, base.parts
+            kind, children = base.content_type, base.parts
         else:
             body = self.header.body_of("content-type")
-            self._content_type = TEXT_PLAIN if body is None else content_type.parse(body)
+            kind = TEXT_PLAIN if body is None else content_type.parse(body)
             children = ()
-            if self._children is None and (self.is_multipart or self._content_type.value in ENCLOSING):
+            if self._children is None and (kind.type == "multipart" or kind.value in ENCLOSING):
                 read = place(type(self), Document(self.raw), 0, len(self))
-                self._content_type, children = read.content_type, read.parts
+                kind, children = read.content_type, read.parts
+        self._content_type = kind
         if self._children is None:
             self._children = children
+        return kind
 
     @property
     def parts(self) -> tuple["Entity", ...]:
@@ -284,8 +295,8 @@ class Entity(Node):
         if self._content_type is None:
             self._grow()
         children = self._children
-        if children.__class__ is not tuple:
-            children = self._children = (self._decoded_message(),) if children is None else tuple(children)
+        if children is None:
+            children = self._children = (self._decoded_message(),)
         return children  # type: ignore[return-value]
 
     def _decoded_message(self) -> "Entity":
@@ -303,20 +314,25 @@ class Entity(Node):
         the first part of that. A message inside "2" is "2.1" where it is a leaf; where it is a multipart it is
         "2.TEXT", and its parts are "2.1", "2.2", ….
         """
-        stack: list[tuple[str, str | None, Entity]] = [("", "", self)]
-        while stack:
-            path, prefix, entity = stack.pop()
-            yield path, entity
-            if entity._children == () or not (parts := entity.parts):  # most are leaves
-                continue
-            if prefix is None:
-                prefix = path + "."
-            if entity.is_multipart:
-                stack += [(f"{prefix}{number}", None, parts[number - 1]) for number in range(len(parts), 0, -1)]
-            elif parts[0].is_multipart:
-                stack.append((prefix + "TEXT", prefix, parts[0]))
+        yield "", self
+        if self._children == ():  # most messages are a leaf
+            return
+        prefix, (last, step) = "", paths.steps(self)
+        stack: list[tuple[str, str, Iterator[tuple[str, Entity]]]] = []
+        while True:
+            for name, entity in step:
+                yield prefix + name, entity
+                if entity._children != () and entity.parts:  # most are leaves
+                    if name != last:  # what is done with is not kept: in a deep chain the prefixes are long
+                        stack.append((prefix, last, step))
+                    if name != "TEXT":  # what is a message's body has no number of its own
+                        prefix = f"{prefix}{name}."
+                    last, step = paths.steps(entity)
+                    break
             else:
-                stack.append((prefix + "1", None, parts[0]))
+                if not stack:
+                    return
+                prefix, last, step = stack.pop()
 
     def part(self, path: str) -> "Entity":
         """The entity at a path of `walk`; "1" also finds the body of a message that is no multipart.
@@ -332,25 +348,7 @@ class Entity(Node):
         Raises:
             KeyError: there is nothing.
         """
-        chain: list[tuple[Entity, int]] = []
-        entity: Entity = self
-        for name in path.split(".") if path else ():
-            parts = entity.parts
-            if not entity.is_multipart and parts and parts[0].is_multipart and name != "TEXT":
-                chain.append((entity, 0))  # the message inside has no number of its own
-                entity = parts[0]
-                parts = entity.parts
-            if entity.is_multipart and name.isdecimal() and 1 <= int(name) <= len(parts):
-                index = int(name) - 1
-            elif not entity.is_multipart and parts and name in ("1", "TEXT"):
-                index = 0
-            elif path == "1" and not parts and entity is self and not entity.is_multipart:
-                break  # the body of a message that is no multipart
-            else:
-                raise KeyError(path)
-            chain.append((entity, index))
-            entity = parts[index]
-        return chain, entity
+        return paths.chain(self, path)
 
     @property
     def preamble(self) -> bytes | None:
@@ -408,7 +406,7 @@ class Entity(Node):
     def open(self) -> io.BufferedIOBase:
         """The decoded body as a stream that holds a block at a time."""
         if self._document is not None and isinstance(self._document.octets, bytes):
-            if self._header_stop < 0:
+            if self._header_size < 0:
                 scan_header(self)
             return transfer.open_decoded(
                 memoryview(self._document.octets)[self._body_start : self._stop], self.transfer_encoding
@@ -444,7 +442,7 @@ class Entity(Node):
         """What the scan found wrong with this entity itself: codes, with offsets in the parsed source."""
         if self._content_type is None:
             self._grow()
-        return self._faults
+        return () if self._document is None else self._rare
 
     @property
     def defects(self) -> tuple[Defect, ...]:
@@ -490,10 +488,12 @@ class Entity(Node):
         """Its body as a layout: the empty line, then octets or parts."""
         if self._document is None:
             return self._layout
-        if self._header_stop < 0:
+        if self._header_size < 0:
             scan_header(self)
-        octets, line_end = self._document.octets, self._document.grammar.line_end
-        separator = octets[self._header_stop : self._body_start]
-        if not separator and self._body_start < self._stop:
-            separator = self.header.line_end if self._header_stop > self._start else line_end
-        return separator, Slice(self._document, self._body_start, self._stop)
+        octets, size, stop = self._document.octets, self._header_size, self._place & STOP
+        header_stop = (self._place >> BITS) + size
+        body_start = header_stop + self._separator_size
+        separator = octets[header_stop:body_start]
+        if not separator and body_start < stop:
+            separator = self.header.line_end if size else self._document.grammar.line_end
+        return separator, Slice(self._document, body_start, stop)

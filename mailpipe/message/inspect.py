@@ -31,7 +31,7 @@ def inspect(root: Entity) -> tuple[Defect, ...]:
     found: list[Defect] = []
     for path, entity in root.walk():
         entity.parts  # noqa: B018 - scanned at this question
-        found += (Defect(code, offset, path=path) for code, offset in entity._faults)
+        found += (Defect(code, offset, path=path) for code, offset in entity.structural_defects)
         found += _of_header(entity, path)
         if not entity.parts and not entity.is_multipart:
             found += _of_body(entity, path)
@@ -41,9 +41,10 @@ def inspect(root: Entity) -> tuple[Defect, ...]:
 
 def _of_header(entity: Entity, path: str) -> Iterator[Defect]:
     is_message = isinstance(entity, Entity._message_class)
+    start = entity._start if entity._document is not None else 0
     seen: dict[str, int] = {}
     if entity.header.envelope_line is not None:
-        yield Defect("envelope-from-line", max(entity._start, 0), path=path)
+        yield Defect("envelope-from-line", start, path=path)
     for number, field in enumerate(entity.header.lines):
         offset = field.offset or 0
         if not field.is_field:
@@ -68,7 +69,7 @@ def _of_header(entity: Entity, path: str) -> Iterator[Defect]:
     if is_message:
         for name in registry.required_names():
             if name.lower() not in seen:
-                yield Defect("missing-field", entity._start if entity._start > 0 else 0, name, path, name)
+                yield Defect("missing-field", start, name, path, name)
 
 
 def _nameless(field: Field, number: int, offset: int, path: str) -> Defect:

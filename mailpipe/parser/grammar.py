@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailpipe.fields.content_type import ContentType
+
 Buffer = bytes | mmap.mmap
 _Find = Callable[..., re.Match[bytes] | None]
 Finder = tuple[bytes, _Find, _Find, Callable[..., list[bytes]]]
@@ -37,9 +39,11 @@ class Grammar:
         part_mark: the same, or the end of a line and two hyphens behind it (group 3).
         first_mark: Content-Type or Content-Transfer-Encoding where a line begins.
         part_header: a whole header of a part, from the line end before it, as far as no line begins with a hyphen: the
-            bodies of the first Content-Type (group 1) and the first Content-Transfer-Encoding (group 2), the empty
-            line (group 3). One call for what takes three or four by `part_mark`, for headers of a few lines.
+            bodies of the first Content-Type (group 1) and the first Content-Transfer-Encoding (group 2), the CR of an
+            empty line that is CRLF (group 3). One call for what takes three or four by `part_mark`, for headers of a
+            few lines.
         finders: for each name that has been asked for, what `finder` gives.
+        types: what the bodies of Content-Type mean, folds and all, for leaves that have been seen of late.
         field_stop: the end of a line that no folded line follows; obs-FWS lets a folded line be blank but for white
             space (RFC 5322 section 4.2).
     """
@@ -52,6 +56,7 @@ class Grammar:
     part_header: re.Pattern[bytes]
     field_stop: re.Pattern[bytes]
     finders: dict[str, Finder]
+    types: dict[bytes, ContentType]
 
     def finder(self, name: str) -> Finder:
         """What finds the first field of a name, whatever its case; the body, folds and all, is group 1."""
@@ -132,7 +137,7 @@ _CONTENT_T, _YPE, _RANSFER_ENCODING = _word(b"ontent-") + b"[Tt]", _word(b"ype")
 _STRUCTURE = _CONTENT_T + rb"(?:(" + _YPE + rb")|(" + _RANSFER_ENCODING + rb"))[ \t]*+:"
 
 
-def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar:
+def _grammar(line_end: bytes, empty_line: bytes, part_empty_line: bytes, empty_behind: bytes) -> Grammar:
     folded = rb"(?![ \t]"
     line = rb"[^" + line_end + rb"]*+"
     body = rb"[ \t]*+:(" + line + rb"(?>(?:" + line_end + rb"[ \t]" + line + rb")*))"
@@ -145,11 +150,12 @@ def _grammar(line_end: bytes, empty_line: bytes, empty_behind: bytes) -> Grammar
         re.compile(line_end + rb"[\r\nCc](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb")"),
         re.compile(line_end + rb"[\r\nCc-](?:" + empty_behind + rb"|(?<=[Cc])" + _STRUCTURE + rb"|(?<=-)(-))"),
         re.compile(rb"[Cc]" + _STRUCTURE),
-        re.compile(line_end + rb"(?>(?:" + any_line + rb")*)(" + empty_line + rb")"),
+        re.compile(line_end + rb"(?>(?:" + any_line + rb")*)" + part_empty_line),
         re.compile(line_end + folded + rb")"),
+        {},
         {},
     )
 
 
-LF_GRAMMAR = _grammar(b"\n", rb"\r?\n", rb"(?<=\n\n)|(?<=\r)\n")
-CR_GRAMMAR = _grammar(b"\r", rb"\r", rb"(?<=\r\r)")
+LF_GRAMMAR = _grammar(b"\n", rb"\r?\n", rb"(?:\n|(\r)\n)", rb"(?<=\n\n)|(?<=\r)\n")
+CR_GRAMMAR = _grammar(b"\r", rb"\r", rb"\r", rb"(?<=\r\r)")

@@ -13,7 +13,6 @@ Rules of this file:
 Never here: the model. Nodes are places; what can be asked of them is written in `mailpipe.message`.
 """
 
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from mailpipe import native
@@ -26,8 +25,19 @@ TEXT_PLAIN = content_type.parse(b"text/plain")
 MESSAGE_RFC822 = content_type.parse(b"message/rfc822")
 # RFC 2046 5.2.1, RFC 6532 3.7; message/news is the same thing by its old name (RFC 5537)
 ENCLOSING = frozenset({"message/rfc822", "message/global", "message/news"})
-_BLANKS = (b" ", b"\t")
+# Start and stop of a node are one int. Nobody can map 256 TB.
+BITS = 48
+STOP = (1 << BITS) - 1
+_BLANKS = b" \t"
 _FIRST_LETTERS = (b"C", b"c")
+# What stands behind the colon in nearly every Content-Transfer-Encoding, with LF and with CRLF, and what it is without
+# blanks: kept once for all parts.
+_ENCODINGS = {
+    b" %b%b" % (name, end): name
+    for token in (b"7bit", b"8bit", b"binary", b"base64", b"quoted-printable")
+    for name in (token, token.upper(), token.title())
+    for end in (b"", b"\r")
+}
 _IDENTITY = frozenset({b"", b"7bit", b"8bit", b"binary"})
 # LIMIT: a delimiter line is a boundary (70 octets by RFC 2046 5.1.1, more in the wild) and padding.
 _LONGEST_DELIMITER = 4096
@@ -59,24 +69,45 @@ class Document:
 
 
 class Node:
-    """The place of an entity in a document: header [start, header_stop), body [body_start, stop)."""
+    """The place of an entity in a document: header [start, header_stop), body [body_start, stop).
+
+    There is one to each part, so it is kept small: start and stop are one int, because an int of 60 bits is no larger
+    than one of 30; the sizes of header and separator are ints that CPython shares, where they are not above 256; and
+    what few nodes have shares a slot.
+    """
 
     __slots__ = (
-        "_body_start", "_children", "_content_type", "_document", "_encoding", "_faults", "_header", "_header_stop",
-        "_kind", "_start", "_stop",
-    )
+        "_children", "_content_type", "_document", "_encoding", "_header", "_header_size", "_place", "_rare",
+        "_separator_size",
+    )  # fmt: skip
 
     _document: Document | None  # None: composed, not read
-    _start: int
-    _header_stop: int  # -1: not scanned yet
-    _body_start: int
-    _stop: int
-    _children: "Sequence[Node] | None"  # None: not scanned yet, or hidden under a transfer encoding
+    _place: int  # start << BITS | stop
+    _header_size: int  # -1: not scanned yet
+    _separator_size: int  # of the empty line behind the header, from when that is scanned
+    # the body of Content-Type, None where there is none, from when the header is scanned until the type is known;
+    # then the parts, None where they are hidden under a transfer encoding
+    _children: "tuple[Node, ...] | bytes | None"
     _content_type: ContentType | None  # None: not scanned yet
-    _kind: bytes | None  # body of Content-Type, from when the header is scanned until the type is known
     _encoding: bytes | None  # body of Content-Transfer-Encoding, from when the header is scanned
-    _faults: tuple[tuple[str, int], ...]  # structural defects: code, offset
     _header: Any  # of whoever derives from this; None until asked for
+    _rare: tuple[Any, ...]  # structural defects: code, offset; of what is composed: for whoever derives from this
+
+    @property
+    def _start(self) -> int:
+        return self._place >> BITS
+
+    @property
+    def _header_stop(self) -> int:
+        return (self._place >> BITS) + self._header_size
+
+    @property
+    def _body_start(self) -> int:
+        return (self._place >> BITS) + self._header_size + self._separator_size
+
+    @property
+    def _stop(self) -> int:
+        return self._place & STOP
 
 
 N = TypeVar("N", bound=Node)
@@ -84,19 +115,28 @@ N = TypeVar("N", bound=Node)
 
 def place(kind: type[N], document: Document, start: int, stop: int) -> N:
     """A node whose inside has not been scanned."""
-    node = kind.__new__(kind)
+    node = kind()
     node._document = document
-    node._start = start
-    node._header_stop = node._body_start = -1
-    node._stop = stop
-    node._children = node._content_type = node._header = node._kind = node._encoding = None
-    node._faults = ()
+    node._place = start << BITS | stop
+    node._header_size = -1
+    node._children = node._content_type = node._header = node._encoding = None
+    node._rare = ()
     return node
 
 
 def fault(node: Node, code: str, offset: int) -> None:
     """Remember a structural defect."""
-    node._faults = (*node._faults, (code, offset))
+    node._rare = (*node._rare, (code, offset))
+
+
+def _end(node: Node, stop: int) -> None:
+    """Let a scanned node end where a delimiter does."""
+    start = node._place >> BITS
+    header_stop = start + node._header_size
+    if header_stop + node._separator_size > stop:
+        header_stop, start = min(header_stop, stop), min(start, stop)
+        node._header_size, node._separator_size = header_stop - start, stop - header_stop
+    node._place = start << BITS | stop
 
 
 def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> None:
@@ -106,20 +146,21 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
         node: with its span; its stop may still be the stop of what encloses it.
         delimiters: the delimiter lines that are open; one of them ends a header that lacks its empty line.
     """
-    if node._header_stop >= 0:
+    if node._header_size >= 0:
         return
     document = node._document
     assert document is not None
-    octets, grammar, start, stop = document.octets, document.grammar, node._start, node._stop
+    octets, grammar, place = document.octets, document.grammar, node._place
+    start, stop, line_end = place >> BITS, place & STOP, grammar.line_end
     bound = start + document.limits.header_size
     if bound > stop:
         bound = stop
     search = grammar.part_mark.search if delimiters else grammar.mark.search
     position, header_stop, body_start = start - 1, -1, -1
     kind_at = encoding_at = -1
-    if start == 0 or octets[position:start] != grammar.line_end:  # no line end to begin the search with
+    if start == 0 or octets[position:start] != line_end:  # no line end to begin the search with
         position, head = start, octets[start : start + 2]
-        if grammar.begins_empty(head):
+        if head[:1] == line_end or head == b"\r\n":
             header_stop = start
         elif delimiters and head == b"--" and _is_open(node, start, bound, delimiters):
             header_stop = body_start = start
@@ -154,11 +195,11 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
             header_stop = body_start = grammar.fields_stop(octets, start, header_stop)
         if header_stop < stop:
             fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
-    node._header_stop, node._body_start = header_stop, body_start
+    node._header_size, node._separator_size = header_stop - start, body_start - header_stop
     if 0 < kind_at < header_stop:
-        node._kind = _body_at(octets, kind_at, header_stop, grammar.line_end)
+        node._children = _body_at(octets, kind_at, header_stop, line_end)
     if 0 < encoding_at < header_stop:
-        node._encoding = _body_at(octets, encoding_at, header_stop, grammar.line_end)
+        node._encoding = _body_at(octets, encoding_at, header_stop, line_end)
 
 
 def _is_open(node: Node, position: int, bound: int, delimiters: "dict[bytes, int]") -> bool:
@@ -175,242 +216,285 @@ def _body_at(octets: Buffer, start: int, bound: int, line_end: bytes) -> bytes:
     stop = octets.find(line_end, start, bound)
     if stop < 0:
         return octets[start:bound].strip()
-    if octets[stop + 1 : stop + 2] not in _BLANKS:
+    if stop + 1 >= bound or octets[stop + 1] not in _BLANKS:
         return octets[start:stop].strip()
-    while 0 <= stop < bound - 1 and octets[stop + 1 : stop + 2] in _BLANKS:
+    while 0 <= stop < bound - 1 and octets[stop + 1] in _BLANKS:
         stop = octets.find(line_end, stop + 1, bound)
     return _unfolded(octets[start : stop if stop >= 0 else bound], line_end)
 
 
 def _unfolded(body: bytes, line_end: bytes) -> bytes:
-    if body.find(line_end) >= 0:
+    if line_end[0] in body:
         body = body.replace(b"\r", b"").replace(b"\n", b"")
     return body.strip()
 
 
 def _kind_of(node: Node, default: ContentType) -> ContentType:
-    """The type that a scanned header names; its octets are not kept longer."""
-    body, node._kind = node._kind, None
-    return default if body is None else content_type.parse(body)
+    """The type that a scanned header names."""
+    body = node._children
+    return default if body is None else content_type.parse(body)  # type: ignore[arg-type]
 
 
 class _Level:
     """An open multipart on the stack."""
 
-    __slots__ = ("child_type", "children", "depth", "hit", "needle", "node", "plain", "saved")
+    __slots__ = (
+        "child_type", "children", "closing", "depth", "hit", "is_plain", "needle", "node", "plain", "saved", "size",
+    )  # fmt: skip
 
-    def __init__(self, node: Node, plain: bytes, line_end: bytes, depth: int) -> None:
-        self.node = node
-        self.children: list[Node] = []
-        node._children = self.children
-        self.plain = plain
-        self.needle = line_end + plain
-        self.depth = depth  # how many entities are open, this one included
-        self.hit = -2  # the next place of the needle; -2 not searched, -1 none
-        self.saved: tuple[int | None, int | None] = (None, None)
-        is_digest = node._content_type is not None and node._content_type.subtype == "digest"
-        self.child_type = MESSAGE_RFC822 if is_digest else TEXT_PLAIN
+    node: Node
+    children: list[Node]
+    child_type: ContentType  # of a part that names none
+    plain: bytes  # its delimiter line
+    closing: bytes
+    needle: bytes  # a line end and the delimiter
+    size: int  # of the needle
+    is_plain: bool  # whether a line end behind the needle makes it a delimiter line: the boundary fits in a line
+    depth: int  # how many entities are open, this one included
+    hit: int  # where the needle may be next: -2 not searched, -1 nowhere
+    saved: tuple[int | None, int | None] | None  # what else its delimiter lines were
 
 
-def scan(root: Node, entity: type[Node], message: type[Node]) -> None:
-    """Find every header, body and part below a node, and note the structural defects.
+def scan(root: Node, entity: type[Node], message: type[Node]) -> ContentType:
+    """Find every header, body and part below a node, and note the structural defects; gives the type of the node.
 
     Args:
         root: a placed node; its own header is scanned too.
         entity: the class of the parts of a multipart.
         message: the class of enclosed messages.
     """
-    document = root._document
-    assert document is not None
     scan_header(root)
-    kind = _kind_of(root, TEXT_PLAIN)
+    document, body = root._document, root._children
+    assert document is not None
+    types = document.grammar.types
+    kind = TEXT_PLAIN if body is None else types.get(body) or _learn(body, body, types)  # type: ignore[arg-type]
     if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
         root._content_type, root._children = kind, ()
     else:
-        _Scan(root, entity, message).run(root, kind)
+        _Scan(document, root._place & STOP, entity, message).run(root, kind)
+    return kind
 
 
 class _Scan:
     """The state of one scan: the stack of open multiparts and the entities without a stop."""
 
-    __slots__ = (
-        "delimiters", "document", "end", "entity", "find", "line_end", "match_header", "message", "octets", "opened",
-        "parts", "reach", "stack",
-    )
+    __slots__ = ("delimiters", "document", "end", "entity", "message", "opened", "parts", "stack")
 
-    def __init__(self, root: Node, entity: type[Node], message: type[Node]) -> None:
-        document = root._document
-        assert document is not None
-        self.document, self.entity, self.message = document, entity, message
-        self.octets, self.line_end, self.find = document.octets, document.grammar.line_end, document.octets.find
-        self.end = root._stop
+    def __init__(self, document: Document, end: int, entity: type[Node], message: type[Node]) -> None:
+        self.document, self.end, self.entity, self.message = document, end, entity, message
         self.delimiters: dict[bytes, int] = {}  # open delimiter line → 2 * level, + 1 for the closing one
         self.stack: list[_Level] = []
-        self.opened: list[Node] = []  # outermost first
-        self.match_header = document.grammar.part_header.match
-        self.reach = 1 + min(_ORDINARY_HEADER, document.limits.header_size)
+        self.opened: list[Node] = []  # outermost first; without the leaf that `run` has in hand
         self.parts = 1
 
     def run(self, root: Node, kind: ContentType) -> None:
         """Scan everything."""
-        stack, limits = self.stack, self.document.limits
-        search = self.enter(root, kind)
-        while stack and (found := self.next_delimiter(search)):
-            code, hit, stop = found
-            level = self.close(code >> 1, hit)
+        document, end, entity, stack, opened = self.document, self.end, self.entity, self.stack, self.opened
+        octets, limits, grammar = document.octets, document.limits, document.grammar
+        find, line_end, match_header, types = octets.find, grammar.line_end, grammar.part_header.match, grammar.types
+        line_octet, reach, part_count = line_end[0], 1 + _ORDINARY_HEADER, limits.part_count
+        if limits.header_size < _ORDINARY_HEADER:
+            reach = 1 + limits.header_size
+        search = self.enter(root, kind)  # the place of the line end before the first line to look at
+        leaf: Node | None = None  # what was begun last, where that is a leaf
+        leaf_start = body_start = 0
+        outer = -2  # where a delimiter of any multipart but the innermost may be next: -2 not searched, -1 nowhere
+        while stack:
+            # memchr for the hyphen is many times faster than any longer needle, and base64 holds none
+            hyphen = find(b"-", search, end)
+            if hyphen < 0:
+                break
+            if hyphen > search:
+                search = hyphen - 1
+            level = stack[-1]
+            is_plain = level.is_plain
+            if len(stack) == 1:
+                hit = find(level.needle, search, end)
+            elif len(stack) <= _SEARCHED_LEVELS:
+                if outer < search and outer != -1:
+                    outer = self.next_outer(search)
+                hit = find(level.needle, search, end if outer < 0 else outer + level.size)
+                if hit < 0:
+                    hit, is_plain = outer, False
+            else:
+                hit = find(line_end + b"--", search, end)
+                is_plain = is_plain and octets[hit : hit + level.size] == level.needle
+            if hit < 0:
+                break
+            stop = hit + level.size
+            octet, is_closing = octets[stop] if is_plain and stop < end else -1, False
+            if octet == 0x2D and octets[stop : stop + 2] == b"--":
+                stop, is_closing = stop + 2, True
+                octet = octets[stop] if stop < end else -1
+            if octet == 0x0D and stop + 1 < end and octets[stop + 1] == 0x0A:
+                stop, octet = stop + 1, 0x0A
+            if octet != line_octet:
+                stop, code = self.delimiter_at(hit)
+                if code < 0:
+                    search = stop
+                    continue
+                level, is_closing = stack[code >> 1], code & 1 == 1
+            # RFC 2046 5.1.1: the line end before a delimiter belongs to the delimiter
+            cut = hit - 1 if octets[hit - 1] == 0x0D and line_octet == 0x0A else hit
+            if leaf is not None:
+                leaf._place = leaf_start << BITS | cut
+                if body_start > cut:
+                    _end(leaf, cut)
+                leaf = None
+            if len(opened) > level.depth:
+                self.close(level, hit, cut)
+                outer = -2
             search = stop
-            if code & 1:  # what follows is epilogue, until a delimiter of what encloses this multipart
+            if is_closing:  # what follows is epilogue, until a delimiter of what encloses this multipart
                 self.pop()
+                outer = -2
                 continue
-            if self.parts >= limits.part_count:
+            if self.parts >= part_count:
                 fault(level.node, "limit-part-count", hit)
                 break
             self.parts += 1
-            search = self.begin_part(level, stop)
+            found = match_header(octets, stop, stop + reach if stop + reach < end else end)
+            if found is None:  # long, or odd
+                part = place(entity, document, stop + 1 if stop < end else end, end)
+                level.children.append(part)
+                scan_header(part, self.delimiters)
+                search, outer = self.enter(part, _kind_of(part, level.child_type)), -2
+                continue
+            body, encoding = found.group(1, 2)
+            leaf_start, body_start = stop + 1, found.end()
+            part = entity()
+            part._document = document
+            part._separator_size = separator = 2 if found.lastindex == 3 else 1
+            part._header_size = body_start - separator - leaf_start
+            part._encoding = encoding and (_ENCODINGS.get(encoding) or _unfolded(encoding, line_end))
+            part._header = None
+            part._rare = ()
+            level.children.append(part)
+            kind = level.child_type
+            if body is not None:
+                kind = types.get(body) or _learn(body, _unfolded(body, line_end), types)
+            if kind.type == "multipart" or kind.type == "message":
+                part._place = leaf_start << BITS | end
+                search, outer = self.enter(part, kind), -2
+                continue
+            part._content_type, part._children = kind, ()
+            leaf, search = part, body_start - 1
+        if leaf is not None:
+            leaf._place = leaf_start << BITS | end
         for level in stack:
-            fault(level.node, "missing-close-delimiter" if level.node._children else "boundary-not-found", self.end)
-
-    def begin_part(self, level: _Level, line_end_at: int) -> int:
-        """Place a part behind a delimiter line and scan its header; gives where to search on."""
-        end, bound = self.end, line_end_at + self.reach
-        child = place(self.entity, self.document, line_end_at + 1 if line_end_at < end else end, end)
-        level.children.append(child)
-        found = self.match_header(self.octets, line_end_at, bound if bound < end else end)
-        if found is None:  # long, or odd
-            return self.begin(child, level.child_type)
-        body, encoding = found.group(1, 2)
-        child._header_stop, search = found.span(3)
-        child._body_start = search
-        if encoding is not None:
-            child._encoding = _unfolded(encoding, self.line_end)
-        kind = level.child_type if body is None else content_type.parse(_unfolded(body, self.line_end))
-        if kind.type == "multipart" or kind.type == "message":
-            return self.enter(child, kind)
-        child._content_type, child._children = kind, ()
-        self.opened.append(child)
-        return search - 1
-
-    def begin(self, node: Node, default: ContentType) -> int:
-        """Scan the header of an entity and open it; gives where to search on."""
-        scan_header(node, self.delimiters)
-        return self.enter(node, _kind_of(node, default))
+            level.node._children = tuple(level.children)
+            fault(level.node, "missing-close-delimiter" if level.children else "boundary-not-found", end)
 
     def enter(self, node: Node, kind: ContentType) -> int:
         """Open an entity and every message enclosed directly in it; gives where to search on."""
-        document, limits = self.document, self.document.limits
+        document, opened = self.document, self.opened
         while True:
-            self.opened.append(node)
+            opened.append(node)
             node._content_type, node._children = kind, ()
+            start = node._place >> BITS
+            body_start = start + node._header_size + node._separator_size
             if kind.type == "multipart":
-                self.push(node, kind)
+                # QUIRK: a boundary may hold octets above 127 (RFC 2046 5.1.1 forbids it); trailing blanks are padding
+                boundary = (kind.params.entries.get("boundary") or "").rstrip(" \t").encode("utf-8", "surrogateescape")
+                if not boundary:
+                    fault(node, "missing-boundary", start)
+                elif len(opened) >= document.limits.nesting_depth:
+                    fault(node, "limit-nesting-depth", body_start)
+                else:
+                    self.push(node, kind, boundary)
             elif kind.type == "message" and kind.value in ENCLOSING:
                 if node._encoding is not None and _is_encoded(node._encoding):
-                    fault(node, "encoded-message", node._start)
+                    fault(node, "encoded-message", start)
                     node._children = None  # decoded and parsed when somebody asks
-                elif len(self.opened) >= limits.nesting_depth:
-                    fault(node, "limit-nesting-depth", node._body_start)
-                elif self.parts >= limits.part_count:
-                    fault(node, "limit-part-count", node._body_start)
+                elif len(opened) >= document.limits.nesting_depth:
+                    fault(node, "limit-nesting-depth", body_start)
+                elif self.parts >= document.limits.part_count:
+                    fault(node, "limit-part-count", body_start)
                 else:
-                    child = place(self.message, document, node._body_start, self.end)
-                    node._children = [child]
+                    child = place(self.message, document, body_start, self.end)
+                    node._children = (child,)
                     self.parts += 1
                     scan_header(child, self.delimiters)
                     node, kind = child, _kind_of(child, TEXT_PLAIN)
                     continue
-            return node._body_start - 1
+            return body_start - 1
 
-    def push(self, node: Node, kind: ContentType) -> None:
+    def push(self, node: Node, kind: ContentType, boundary: bytes) -> None:
         """Open a multipart."""
-        # QUIRK: a boundary may hold octets above 127 (RFC 2046 5.1.1 forbids it); trailing blanks are padding
-        boundary = (kind.boundary or "").rstrip(" \t").encode("utf-8", "surrogateescape")
-        if not boundary:
-            fault(node, "missing-boundary", node._start)
-        elif len(self.opened) >= self.document.limits.nesting_depth:
-            fault(node, "limit-nesting-depth", node._body_start)
-        else:
-            level = _Level(node, b"--" + boundary, self.line_end, len(self.opened))
-            closing, number, delimiters = level.plain + b"--", 2 * len(self.stack), self.delimiters
-            level.saved = (delimiters.get(level.plain), delimiters.get(closing))
-            delimiters[level.plain], delimiters[closing] = number, number + 1
-            self.stack.append(level)
+        level, stack, delimiters = _Level(), self.stack, self.delimiters
+        level.node, level.children = node, []
+        level.child_type = MESSAGE_RFC822 if kind.subtype == "digest" else TEXT_PLAIN
+        level.plain = plain = b"--" + boundary
+        level.closing = closing = plain + b"--"
+        level.needle = needle = self.document.grammar.line_end + plain
+        level.size = len(needle)
+        level.is_plain = len(needle) < _LONGEST_DELIMITER and 0x0D not in plain and 0x0A not in plain
+        level.depth, level.hit = len(self.opened), -2
+        number = 2 * len(stack)
+        level.saved = (delimiters.get(plain), delimiters.get(closing)) if number else None
+        delimiters[plain], delimiters[closing] = number, number + 1
+        stack.append(level)
 
     def pop(self) -> _Level:
         """Forget the innermost multipart's delimiters."""
         level = self.stack.pop()
-        if not self.stack:  # the outermost: none is left
+        level.node._children = tuple(level.children)
+        if level.saved is None:  # the outermost: none is left
             self.delimiters.clear()
             return level
-        for line, before in zip((level.plain, level.plain + b"--"), level.saved, strict=True):
+        for line, before in zip((level.plain, level.closing), level.saved, strict=True):
             if before is None:
                 self.delimiters.pop(line, None)
             else:
                 self.delimiters[line] = before
         return level
 
-    def close(self, index: int, hit: int) -> _Level:
-        """End whatever lies deeper than the level whose delimiter was hit; gives that level."""
+    def close(self, level: _Level, hit: int, stop: int) -> None:
+        """End whatever lies deeper than the level whose delimiter was hit."""
         stack, opened = self.stack, self.opened
-        while len(stack) > index + 1:
+        while stack[-1] is not level:
             fault(self.pop().node, "missing-close-delimiter", hit)
-        level = stack[index]
-        # RFC 2046 5.1.1: the line end before a delimiter belongs to the delimiter
-        stop = hit - 1 if hit > 0 and self.octets[hit - 1] == 0x0D and self.line_end == b"\n" else hit
         while len(opened) > level.depth:
-            node = opened.pop()
-            node._stop = stop
-            if node._body_start > stop:
-                node._body_start = stop
-                if node._header_stop > stop:
-                    node._header_stop = stop
-                    if node._start > stop:
-                        node._start = stop
-        return level
+            _end(opened.pop(), stop)
 
-    def next_delimiter(self, search: int) -> tuple[int, int, int] | None:
-        """The next open delimiter line: its code, the place of the line end before it, and of the one that ends it.
+    def next_outer(self, search: int) -> int:
+        """Where a delimiter of any multipart but the innermost may be next, -1 for nowhere.
+
+        An inner one is searched no further than to the next place of the outer ones, where it may end: what lies behind
+        would be searched again for the next inner one.
+        """
+        nearest = -1
+        for level in self.stack[:-1]:
+            if level.hit < search and level.hit != -1:
+                bound = self.end if nearest < 0 else nearest + level.size
+                hit = self.document.octets.find(level.needle, search, bound)
+                level.hit = nearest if hit < 0 else hit
+            if level.hit >= 0 and (nearest < 0 or level.hit < nearest):
+                nearest = level.hit
+        return nearest
+
+    def delimiter_at(self, hit: int) -> tuple[int, int]:
+        """The line end behind a line, and which open delimiter the line is; -1 for none.
 
         Args:
-            search: the place of the line end before the first line to look at; -1 for the first line of all.
+            hit: the place of the line end before it.
         """
-        octets, find, end, stack = self.octets, self.find, self.end, self.stack
-        line_end, delimiters = self.line_end, self.delimiters
-        if search < 0:
-            search = 0
-            if octets[:2] == b"--":
-                stop = find(line_end, 0, end)
-                stop = end if stop < 0 else stop
-                code = delimiters.get(octets[: min(stop, _LONGEST_DELIMITER)].rstrip(b" \t\r"), -1)
-                if code >= 0:
-                    return code, 0, stop
-        while True:
-            # memchr for the hyphen is many times faster than any longer needle, and base64 holds none
-            hyphen = find(b"-", search, end)
-            if hyphen < 0:
-                return None
-            if hyphen - 1 > search:
-                search = hyphen - 1
-            if len(stack) == 1:
-                hit = find(stack[0].needle, search, end)
-            elif len(stack) <= _SEARCHED_LEVELS:
-                hit = -1
-                for level in stack:
-                    if level.hit != -1 and level.hit < search:
-                        level.hit = find(level.needle, search, end)
-                    if level.hit >= 0 and (hit < 0 or level.hit < hit):
-                        hit = level.hit
-            else:
-                hit = find(line_end + b"--", search, end)
-            if hit < 0:
-                return None
-            stop = find(line_end, hit + 3, end)
-            if stop < 0:
-                stop = end
-            line = octets[hit + 1 : stop if stop - hit < _LONGEST_DELIMITER else hit + _LONGEST_DELIMITER]
-            code = delimiters.get(line.rstrip(b" \t\r"), -1)
-            if code >= 0:
-                return code, hit, stop
-            search = stop
+        octets, line_end = self.document.octets, self.document.grammar.line_end
+        stop = octets.find(line_end, hit + 3, self.end)
+        if stop < 0:
+            stop = self.end
+        line = octets[hit + 1 : stop if stop - hit < _LONGEST_DELIMITER else hit + _LONGEST_DELIMITER]
+        return stop, self.delimiters.get(line.rstrip(b" \t\r"), -1)
+
+
+def _learn(field: bytes, body: bytes, types: dict[bytes, ContentType]) -> ContentType:
+    """What a Content-Type means; known by the octets of its field from then on, if it is short and of a leaf."""
+    kind = content_type.parse(body)
+    if kind.type != "multipart" and kind.type != "message" and len(field) <= 256:
+        if len(types) >= 512:  # LIMIT: a sender's inventions do not fill the memory
+            types.clear()
+        types[field] = kind
+    return kind
 
 
 def _is_encoded(token: bytes) -> bool:

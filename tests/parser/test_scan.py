@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,13 @@ def test_a_part_without_an_empty_line_ends_at_the_delimiter() -> None:
     message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n--b--\n")
     assert tree(message) == [("", "multipart/mixed"), ("1", "text/html")]
     assert message.part("1").raw_body == b""
+
+
+@pytest.mark.parametrize("odd", ["b\r", "b\n", "b\nc", "b\r\nc", "b" * 4094])
+def test_a_boundary_that_no_line_can_hold_is_nowhere(odd: str) -> None:
+    kind = b"Content-Type: multipart/mixed; boundary*=''%b\n\n" % quote(odd).encode()
+    message = mailpipe.parse(kind + b"\n--%b\n\n1\n--%b--\n" % (odd.encode(), odd.encode()))
+    assert message.parts == ()
 
 
 _HEADER_LINES = [
@@ -208,6 +216,9 @@ HOSTILE = {
     "prefix boundaries": lambda n: b"".join(
         b"Content-Type: multipart/mixed; boundary=%s\n\n--%s\n" % (b"b" * i, b"b" * i) for i in range(1, 40)
     ) + b"--b" * 10 + b"\n--bbbbb" * (n // 8),
+    "multiparts without their delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"".join(
+        b"--b\nContent-Type: multipart/mixed; boundary=%d\n\n" % number for number in range(n // 50)
+    ) + b"--b--\n",
     "parts without empty lines": lambda n: b"Content-Type: multipart/mixed; boundary=\"x:y\"\n\n" + b"--x:y\nA: 1\n" * (n // 12),
     "header lines like delimiters": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n--b\n" + b"--x: y\n" * (n // 7),
     "hyphens": lambda n: b"Content-Type: multipart/mixed; boundary=b\n\n" + b"\n--" * (n // 3),
@@ -249,3 +260,31 @@ def test_parsing_a_large_attachment_copies_nothing() -> None:
         assert tracemalloc.get_traced_memory()[1] < len(octets) // 100
     finally:
         tracemalloc.stop()
+
+
+@LINE_ENDS
+def test_a_part_keeps_less_than_half_of_its_octets_again(line_end: bytes) -> None:
+    part = b"--b\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n" + b"some words\n" * 28
+    head = b"Content-Type: multipart/mixed; boundary=b\n\n"
+    messages = [with_line_end(head + part * 50 + b"--b--\n" + b" " * number, line_end) for number in range(20)]
+
+    def kept() -> list[Message]:
+        made = [mailpipe.parse(octets) for octets in messages]
+        assert all(len(tree(message)) == 51 for message in made)
+        return made
+
+    kept()  # what is known for good
+    tracemalloc.start()
+    try:
+        made = kept()
+        assert tracemalloc.get_traced_memory()[0] < 0.5 * sum(map(len, made))
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_parts_have_their_numbers_for_names() -> None:
+    message = mailpipe.parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 250 + b"--b--\n")
+    assert [path for path, _ in message.walk()] == ["", *map(str, range(1, 251))]
+    twice = message.attach(message, message)
+    assert [path for path, _ in twice.walk()][-1] == "252.250"
+    assert [path for path, _ in twice.walk()].count("251.7") == 1
