@@ -132,9 +132,8 @@ class Entity(Node):
             if self._header_size < 0:
                 scan_header(self)
             place = self._place
-            return self._document.octets[
-                (place >> BITS) + self._header_size + self._separator_size : place & STOP
-            ]
+            start = (place >> BITS) + self._header_size + self._separator_size
+            return self._document.octets[start : place & STOP]
         return b"".join(b"".join(p.pieces()) if isinstance(p, Entity) else bytes(p) for p in self._layout[1:])
 
     def __len__(self) -> int:
@@ -205,7 +204,8 @@ class Entity(Node):
             return self.header.values_of(name)
         if self._header_size < 0:
             scan_header(self)
-        bodies = document.grammar.every(name, document.octets, self._start, self._header_stop)
+        start = self._place >> BITS
+        bodies = document.grammar.every(name, document.octets, start, start + self._header_size)
         return [parse_often(name, body) for body in bodies]
 
     @property

@@ -71,13 +71,12 @@ class Document:
 class Node:
     """The place of an entity in a document: header [start, header_stop), body [body_start, stop).
 
-    There is one to each part, so it is kept small: start and stop are one int, because an int of 60 bits is no larger
-    than one of 30; the sizes of header and separator are ints that CPython shares, where they are not above 256; and
-    what few nodes have shares a slot.
+    Kept small, as there is one to each part: start and stop are one int, which is no larger for having 60 bits than 30;
+    sizes up to 256 are ints that CPython shares; what few nodes have shares a slot.
     """
 
     __slots__ = (
-        "_children", "_content_type", "_document", "_encoding", "_header", "_header_size", "_place", "_rare",
+        "_children", "_content_type", "_document", "_encoding", "_header", "_header_size", "_kind", "_place", "_rare",
         "_separator_size",
     )  # fmt: skip
 
@@ -85,10 +84,9 @@ class Node:
     _place: int  # start << BITS | stop
     _header_size: int  # -1: not scanned yet
     _separator_size: int  # of the empty line behind the header, from when that is scanned
-    # the body of Content-Type, None where there is none, from when the header is scanned until the type is known;
-    # then the parts, None where they are hidden under a transfer encoding
-    _children: "tuple[Node, ...] | bytes | None"
+    _children: "tuple[Node, ...] | None"  # None: not scanned yet, or hidden under a transfer encoding
     _content_type: ContentType | None  # None: not scanned yet
+    _kind: bytes | None  # body of Content-Type, from when the header is scanned until the type is known
     _encoding: bytes | None  # body of Content-Transfer-Encoding, from when the header is scanned
     _header: Any  # of whoever derives from this; None until asked for
     _rare: tuple[Any, ...]  # structural defects: code, offset; of what is composed: for whoever derives from this
@@ -96,10 +94,6 @@ class Node:
     @property
     def _start(self) -> int:
         return self._place >> BITS
-
-    @property
-    def _header_stop(self) -> int:
-        return (self._place >> BITS) + self._header_size
 
     @property
     def _body_start(self) -> int:
@@ -119,7 +113,7 @@ def place(kind: type[N], document: Document, start: int, stop: int) -> N:
     node._document = document
     node._place = start << BITS | stop
     node._header_size = -1
-    node._children = node._content_type = node._header = node._encoding = None
+    node._children = node._content_type = node._header = node._kind = node._encoding = None
     node._rare = ()
     return node
 
@@ -195,11 +189,12 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
             header_stop = body_start = grammar.fields_stop(octets, start, header_stop)
         if header_stop < stop:
             fault(node, "limit-header-size" if header_stop >= bound else "missing-separator", header_stop)
-    node._header_size, node._separator_size = header_stop - start, body_start - header_stop
     if 0 < kind_at < header_stop:
-        node._children = _body_at(octets, kind_at, header_stop, line_end)
+        node._kind = _body_at(octets, kind_at, header_stop, line_end)
     if 0 < encoding_at < header_stop:
         node._encoding = _body_at(octets, encoding_at, header_stop, line_end)
+    node._separator_size = body_start - header_stop
+    node._header_size = header_stop - start  # at last: another thread takes it to mean that all is known
 
 
 def _is_open(node: Node, position: int, bound: int, delimiters: "dict[bytes, int]") -> bool:
@@ -230,9 +225,9 @@ def _unfolded(body: bytes, line_end: bytes) -> bytes:
 
 
 def _kind_of(node: Node, default: ContentType) -> ContentType:
-    """The type that a scanned header names."""
-    body = node._children
-    return default if body is None else content_type.parse(body)  # type: ignore[arg-type]
+    """The type that a scanned header names; its octets are not kept longer."""
+    body, node._kind = node._kind, None
+    return default if body is None else content_type.parse(body)
 
 
 class _Level:
@@ -264,14 +259,18 @@ def scan(root: Node, entity: type[Node], message: type[Node]) -> ContentType:
         message: the class of enclosed messages.
     """
     scan_header(root)
-    document, body = root._document, root._children
+    document, body = root._document, root._kind
     assert document is not None
-    types = document.grammar.types
-    kind = TEXT_PLAIN if body is None else types.get(body) or _learn(body, body, types)  # type: ignore[arg-type]
+    if body is None:
+        kind = root._content_type or TEXT_PLAIN  # another thread may have scanned it meanwhile
+    else:
+        types = document.grammar.types
+        kind = types.get(body) or _learn(body, body, types)
     if kind.type != "multipart" and kind.type != "message":  # most messages are a leaf
-        root._content_type, root._children = kind, ()
+        root._children = ()
     else:
         _Scan(document, root._place & STOP, entity, message).run(root, kind)
+    root._content_type, root._kind = kind, None  # at last, for the same reason as the size of a header
     return kind
 
 
@@ -367,7 +366,7 @@ class _Scan:
             part._separator_size = separator = 2 if found.lastindex == 3 else 1
             part._header_size = body_start - separator - leaf_start
             part._encoding = encoding and (_ENCODINGS.get(encoding) or _unfolded(encoding, line_end))
-            part._header = None
+            part._header = part._kind = None
             part._rare = ()
             level.children.append(part)
             kind = level.child_type
@@ -389,8 +388,11 @@ class _Scan:
         """Open an entity and every message enclosed directly in it; gives where to search on."""
         document, opened = self.document, self.opened
         while True:
+            if opened:
+                node._content_type, node._children = kind, ()
+            elif node._children is None:  # the root has its type when all is scanned, perhaps from another thread
+                node._children = ()
             opened.append(node)
-            node._content_type, node._children = kind, ()
             start = node._place >> BITS
             body_start = start + node._header_size + node._separator_size
             if kind.type == "multipart":

@@ -1,5 +1,7 @@
 """Headers, bodies and parts are found where the RFC says, and where it says nothing, where it is safe."""
 
+import sys
+import threading
 import time
 import tracemalloc
 from urllib.parse import quote
@@ -288,3 +290,24 @@ def test_many_parts_have_their_numbers_for_names() -> None:
     twice = message.attach(message, message)
     assert [path for path, _ in twice.walk()][-1] == "252.250"
     assert [path for path, _ in twice.walk()].count("251.7") == 1
+
+
+def test_threads_that_ask_one_message_at_once_get_the_same_answers() -> None:
+    interval, expected = sys.getswitchinterval(), tree(mailpipe.parse(MIXED))
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            message, answers, together = mailpipe.parse(MIXED), [], threading.Barrier(4)
+
+            def ask(message: Message, answers: list[object], together: threading.Barrier) -> None:
+                together.wait()
+                answers.append((message.header.keys(), len(message.parts), tree(message)))
+
+            threads = [threading.Thread(target=ask, args=(message, answers, together)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert answers == [(("From", "Content-Type"), 3, expected)] * 4
+    finally:
+        sys.setswitchinterval(interval)
