@@ -118,7 +118,8 @@ _NAMES = {
 }  # fmt: skip
 
 
-def _read(body: bytes) -> ContentType:
+def read(body: bytes) -> ContentType:
+    """As `parse`, but nothing is kept: for whoever keeps what he reads."""
     found = _ORDINARY.match(body)
     if found is None:
         return _read_any(body)
@@ -142,7 +143,7 @@ def _read(body: bytes) -> ContentType:
     return kind
 
 
-_read_cached = lru_cache(maxsize=512)(_read)
+_read_cached = lru_cache(maxsize=512)(read)
 
 
 def parse(body: bytes) -> ContentType:
@@ -158,7 +159,7 @@ def parse(body: bytes) -> ContentType:
         or (0x79 in body and body.find(b"oundary") >= 0)
         or (0x59 in body and body.find(b"OUNDARY") >= 0)
     ):
-        return _read(body)
+        return read(body)
     return _read_cached(body)
 
 

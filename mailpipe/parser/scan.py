@@ -491,7 +491,7 @@ class _Scan:
 
 def _learn(field: bytes, body: bytes, types: dict[bytes, ContentType]) -> ContentType:
     """What a Content-Type means; known by the octets of its field from then on, if it is short and of a leaf."""
-    kind = content_type.parse(body)
+    kind = content_type.read(body)
     if kind.type != "multipart" and kind.type != "message" and len(field) <= 256:
         if len(types) >= 512:  # LIMIT: a sender's inventions do not fill the memory
             types.clear()
