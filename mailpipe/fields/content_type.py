@@ -190,7 +190,10 @@ def _read_any(body: bytes) -> ContentType:
         return _make(kind, subtype, params, tuple(defects))
     kind, subtype, behind = named
     params = parse_behind(text, defects, behind)
-    return _make(kind.lower(), subtype.lower(), params, tuple(defects))
+    # the text is latin-1, but these are ASCII
+    kind = _NAMES.get(kind.encode()) or kind.lower()
+    subtype = _NAMES.get(subtype.encode()) or subtype.lower()
+    return _make(kind, subtype, params, tuple(defects))
 
 
 def _skip(text: str, position: int) -> int:

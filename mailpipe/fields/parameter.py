@@ -39,6 +39,8 @@ _SECTION = re.compile(r"(.+?)(?:\*(\d{1,9}))?(\*)?", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _FOLD = re.compile(r"\r?\n(?=[ \t])|[\r\n]")
 _TOKEN_VALUE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]++")
+# Kept once for all messages.
+_COMMON = {name: name for name in ("charset", "name", "boundary", "filename", "format", "type")}
 _WHOLE = -1  # the number of a section without one
 _PERCENT_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$&+.^_`{|}~-")
 
@@ -176,7 +178,7 @@ def parse(text: str, defects: list[Defect] | None = None, start: int = 0) -> Par
             break
         name, quoted, token = found.groups()
         value = token if quoted is None else quoted
-        name = name.lower()
+        name = _COMMON.get(name) or name.lower()
         if "=?" in value or name in entries or len(entries) >= DEFAULT_LIMITS.parameter_count:
             break
         entries[name] = value
