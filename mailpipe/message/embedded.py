@@ -16,7 +16,7 @@ from mailpipe.defect import Defect
 from mailpipe.fields import ContentType, DateTime
 from mailpipe.limits import DEFAULT_LIMITS
 from mailpipe.message.header import Header
-from mailpipe.parser.scan import Document
+from mailpipe.parser.node import Document
 
 # LIMIT: a text of many thousand little blocks is an attack, or a book about uuencode.
 _MOST_FILES = 1000

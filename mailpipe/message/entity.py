@@ -27,7 +27,8 @@ from mailpipe.message.embedded import EmbeddedFile, ExternalBody, Partial
 from mailpipe.message.flowed import Paragraph, unflow
 from mailpipe.message.header import Header
 from mailpipe.message.slice import Slice, around, separated
-from mailpipe.parser.scan import BITS, ENCLOSING, STOP, TEXT_PLAIN, Document, Node, place, scan, scan_header
+from mailpipe.parser.node import BITS, STOP, Document, Node, place
+from mailpipe.parser.scan import ENCLOSING, TEXT_PLAIN, scan, scan_header
 
 
 class Entity(Node):

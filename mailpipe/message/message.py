@@ -19,7 +19,7 @@ from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit, report
 from mailpipe.message.entity import Entity
 from mailpipe.message.report import DeliveryReport, DispositionNotification
-from mailpipe.parser.scan import Document, place
+from mailpipe.parser.node import Document, place
 
 if TYPE_CHECKING:
     from mailpipe.message.snapshot import MessageSnapshot

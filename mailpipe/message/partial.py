@@ -12,7 +12,7 @@ from mailpipe.errors import ComposeError
 from mailpipe.message.entity import Entity
 from mailpipe.message.header import Header
 from mailpipe.message.message import Message, parse
-from mailpipe.parser.scan import Document, place
+from mailpipe.parser.node import Document, place
 
 # LIMIT: the number of a piece is a word of the sender; nobody gets a list of a billion missing ones.
 _MOST_PIECES = 100_000

@@ -25,7 +25,8 @@ from mailpipe.fields import DateTime, is_address
 from mailpipe.message.entity import Entity
 from mailpipe.message.field import Field
 from mailpipe.message.header import Header
-from mailpipe.parser.scan import ENCLOSING, Document, place
+from mailpipe.parser.node import Document, place
+from mailpipe.parser.scan import ENCLOSING
 from mailpipe.status import EnhancedStatus
 
 DELIVERY_STATUS = frozenset({"message/delivery-status", "message/global-delivery-status"})

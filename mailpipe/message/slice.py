@@ -8,7 +8,7 @@ Never here: what the octets say.
 from typing import SupportsBytes
 
 from mailpipe.message.header import Header
-from mailpipe.parser.scan import Document
+from mailpipe.parser.node import Document
 
 
 class Slice:

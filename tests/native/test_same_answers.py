@@ -74,7 +74,7 @@ def test_header_marks(header: bytes, rest: bytes) -> None:
         scan.scan_header(plain)
     finally:
         native.header_marks = marks
-    for name in ("span", "body_span", "_children", "_encoding", "_rare"):
+    for name in ("span", "body_span", "_kind", "_encoding", "_rare"):
         assert getattr(compiled, name) == getattr(plain, name), name
 
 
