@@ -200,11 +200,11 @@ class Entity(Node):
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed value of every field of that name, in order."""
-        document = self._document
-        if document is None or (self._header is not None and self._header._lines is not None):
-            return self.header.values_of(name)
-        if self._header_size < 0:
-            scan_header(self)
+        header, document = self._header, self._document
+        if header is not None and (document is None or header._lines is not None):
+            return header._all_lines().values_of(name)
+        assert document is not None
+        scan_header(self)
         start = self._place >> BITS
         bodies = document.grammar.every(name, document.octets, start, start + self._header_size)
         return [parse_often(name, body) for body in bodies]

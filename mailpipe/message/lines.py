@@ -9,6 +9,7 @@ Never here: looking up by name.
 
 import re
 import sys
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import itemgetter
 
@@ -172,15 +173,17 @@ class Lines:
                 places.pop("", None)  # a line without a colon
             self._places = places
         place = places.get(name)
-        return place if place is not None else places.get(name.lower())
+        return place if place is not None or name.islower() else places.get(name.lower())
 
-    def places_of(self, name: str) -> list[int]:
+    def places_of(self, name: str) -> Sequence[int]:
         """Where all fields of a name stand."""
         first = self.place_of(name)
         if first is None:
-            return []
+            return ()
         keys = self.keys
         key = keys[first]
+        if keys.count(key) == 1:  # in a quarter of the time
+            return (first,)
         return [place for place, one in enumerate(keys) if one == key]
 
     def __len__(self) -> int:
