@@ -181,13 +181,8 @@ class Entity(Node):
         assert document is not None
         if self._header_size < 0:
             scan_header(self)
-        # what `Grammar.find` does, without the call: most questions are asked here
-        octets, start, grammar = document.octets, self._place >> BITS, document.grammar
-        stop = start + self._header_size
-        first, search, match, _ = grammar.finders.get(name) or grammar.finder(name)
-        if start < stop and octets[start] in first and (found := match(octets, start, stop)):
-            return found[1]
-        return found[1] if (found := search(octets, start, stop)) else None
+        start = self._place >> BITS
+        return document.grammar.body(name, document.octets, start, start + self._header_size)
 
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of that name, None where there is none."""

@@ -162,8 +162,7 @@ class Header:
         """The body of the first field of that name, folds and all; None where there is none."""
         if self._lines is None and self._searches < _SEARCHES:
             self._searches += 1
-            found = self._grammar.find(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
-            return None if found is None else found[1]
+            return self._grammar.body(name, self._octets, self._begin, self._end)  # type: ignore[arg-type]
         lines = self._all_lines()
         place = lines.place_of(name)
         return None if place is None else lines.raws[place].partition(b":")[2]

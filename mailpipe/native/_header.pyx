@@ -4,12 +4,12 @@
 Never here: a field that is not ASCII or has an encoded word, and a line that is no field; Python reads those.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
-from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_New, is_blank, is_space, text_of
+from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, text_of
 
 
 cdef list _names = [None] * 1024  # LIMIT: a place for each digest of a name, whoever came last
@@ -201,3 +201,68 @@ def header_marks(bytes octets not None, Py_ssize_t position, Py_ssize_t bound, P
                 if name < end and name[0] == c":" and encoding_at < 0:
                     encoding_at = name + 1 - first
     return bound, bound, kind_at, encoding_at
+
+
+cdef inline unsigned char _lower(unsigned char octet):
+    return octet | 0x20 if c"A" <= octet <= c"Z" else octet
+
+
+cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_ssize_t most):
+    """The bodies of the first fields of a name, so many at most."""
+    cdef Place at
+    cdef Place end
+    cdef Place look
+    cdef Place letters
+    cdef Py_ssize_t size, index
+    cdef bytes encoded
+    cdef list found = []
+    if start < 0 or stop > PyBytes_GET_SIZE(octets):
+        raise ValueError("no such place")
+    if PyUnicode_IS_COMPACT_ASCII(name):
+        letters, size = <Place>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)
+    else:
+        encoded = name.encode("utf-8", "surrogateescape")
+        letters, size = <Place>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)
+    at, end = <Place>PyBytes_AS_STRING(octets) + start, <Place>PyBytes_AS_STRING(octets) + stop
+    while at < end:
+        index = 0
+        while index < size and at + index < end and _lower(at[index]) == _lower(letters[index]):
+            index += 1
+        look = at + index
+        if index == size:
+            while look < end and is_blank(look[0]):
+                look += 1
+            if look < end and look[0] == c":":
+                at = look + 1
+                while True:  # as long as the lines are folded
+                    look = <Place>memchr(look, c"\n", end - look)
+                    if look == NULL:
+                        look = end
+                        break
+                    if look + 1 >= end or not is_blank(look[1]):
+                        break
+                    look += 1
+                found.append(PyBytes_FromStringAndSize(<const char*>at, look - at))
+                if len(found) == most:
+                    break
+                at = look + 1
+                continue
+        at = <Place>memchr(at, c"\n", end - at)
+        if at == NULL:
+            break
+        at += 1
+    return found
+
+
+def field_body(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
+    """The body of the first field of a name between two places, folds and all; None where there is none.
+
+    See `mailpipe.parser.grammar.Grammar.find`: lines end with LF.
+    """
+    cdef list found = _bodies(octets, start, stop, name, 1)
+    return found[0] if found else None
+
+
+def field_bodies(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
+    """The same for every field of the name; see `mailpipe.parser.grammar.Grammar.every`."""
+    return _bodies(octets, start, stop, name, -1)

@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailpipe import native
+
 from mailpipe.fields.content_type import ContentType
 
 Buffer = bytes | mmap.mmap
@@ -89,8 +91,19 @@ class Grammar:
             return found
         return search(octets, start, bound)
 
+    def body(self, name: str, octets: Buffer, start: int, bound: int) -> bytes | None:
+        """The body of the first field of a name in a header block, folds and all; arguments as for `find`."""
+        if native.field_body is not None and self.line_end == b"\n" and isinstance(octets, bytes):
+            return native.field_body(octets, start, bound, name)
+        first, search, match, _ = self.finders.get(name) or self.finder(name)
+        if start < bound and octets[start] in first and (found := match(octets, start, bound)):
+            return found[1]
+        return found[1] if (found := search(octets, start, bound)) else None
+
     def every(self, name: str, octets: Buffer, start: int, bound: int) -> list[bytes]:
         """The bodies of every field of a name in a header block, folds and all, in order; arguments as for `find`."""
+        if native.field_bodies is not None and self.line_end == b"\n" and isinstance(octets, bytes):
+            return native.field_bodies(octets, start, bound, name)
         first, _, match, findall = self.finders.get(name) or self.finder(name)
         if start < bound and octets[start] in first and (found := match(octets, start, bound)):
             return [found[1], *findall(octets, found.end(), bound)]

@@ -12,6 +12,7 @@ from mailpipe.codec import quoted_printable
 from mailpipe.fields import date, trace
 from mailpipe.message import lines
 from mailpipe.parser import scan
+from mailpipe.parser.grammar import LF_GRAMMAR
 from mailpipe.testing.specimens import ordinary_messages
 
 pytestmark = pytest.mark.skipif(not native.IS_COMPILED, reason="there is no compiled build")
@@ -78,6 +79,18 @@ def test_header_marks(header: bytes, rest: bytes) -> None:
         assert getattr(compiled, name) == getattr(plain, name), name
 
 
+@given(HEADERS, st.sampled_from(["subject", "X", "to", "content-type", "", " ", "é", "x" * 90]), st.integers(0, 9), st.integers(0, 9))
+@example(b"X: a\n b\nX : c\nX:", "x", 0, 0)
+def test_bodies_of_a_name(octets: bytes, name: str, start: int, less: int) -> None:
+    start, stop = min(start, len(octets)), max(0, len(octets) - less)
+    first, _, match, findall = LF_GRAMMAR.finder(name)
+    begun = match(octets, start, stop) if start < stop and (octets[start] in first or not first) else None
+    expected = findall(octets, start, stop) if begun is None else [begun[1], *findall(octets, begun.end(), stop)]
+    assert native.field_bodies is not None and native.field_body is not None
+    assert native.field_bodies(octets, start, stop, name) == expected
+    assert native.field_body(octets, start, stop, name) == (expected[0] if expected else None)
+
+
 def test_no_octet_outside_the_bounds_is_looked_at() -> None:
     assert native.header_marks is not None
     assert native.header_marks(b"a\n\nContent-Type: x\n", 0, 2, -1, -1) == (2, 2, -1, -1)
@@ -85,6 +98,8 @@ def test_no_octet_outside_the_bounds_is_looked_at() -> None:
     for position, bound in ((-1, 3), (0, 4)):
         with pytest.raises(ValueError, match="place"):
             native.header_marks(b"abc", position, bound, -1, -1)
+        with pytest.raises(ValueError, match="place"):
+            native.field_bodies(b"abc", position, bound, "a")  # type: ignore[misc]
 
 
 @given(DATES)
