@@ -148,15 +148,8 @@ class Header:
     def _found(self, found: re.Match[bytes]) -> Field:
         """The field that a search has found."""
         assert self._octets is not None
-        start, stop = self._extent(found)
+        start, stop = self._grammar.extent(found, self._octets, self._end)
         return Field(self._octets[start:stop], None if self._offset is None else self._offset + start - self._begin)
-
-    def _extent(self, found: re.Match[bytes]) -> tuple[int, int]:
-        """Where a field that was found begins and where its line end stops."""
-        start, stop = found.span()
-        if self._octets[start] == self._grammar.line_end[0]:  # type: ignore[index]
-            start += 1
-        return start, stop + 1 if stop < self._end else stop
 
     def find(self, name: str) -> bytes | None:
         """The body of the first field of that name, folds and all; None where there is none."""
@@ -259,10 +252,10 @@ class Header:
         """
         octets, end = self._octets, self._end
         if octets is not None:
-            begin, grammar = self._begin, self._grammar
-            found = grammar.find(name, octets, begin, end)
-            if found is not None and grammar.finder(name)[1](octets, found.end(), end) is None:
-                start, stop = self._extent(found)
+            begin = self._begin
+            extent = self._grammar.only(name, octets, begin, end)
+            if extent is not None:
+                start, stop = extent
                 if octets[stop - 1] == 0x0A:
                     line_end = b"\r\n" if octets[stop - 2] == 0x0D else b"\n"
                 else:

@@ -22,6 +22,7 @@ index: Callable[[_Items, dict[str, str]], tuple[list[str], dict[str, int]]] | No
 header_marks: Callable[[bytes, int, int, int, int], tuple[int, int, int, int]] | None = None
 field_body: Callable[[bytes, int, int, str], bytes | None] | None = None
 field_bodies: Callable[[bytes, int, int, str], list[bytes]] | None = None
+only_field: Callable[[bytes, int, int, str], tuple[int, int] | None] | None = None
 decode_quoted_printable: Callable[[bytes], bytes | None] | None = None
 DateReader: Callable[..., Any] | None = None
 HopReader: Callable[..., Any] | None = None
@@ -31,7 +32,7 @@ if not os.environ.get("MAILPIPE_PURE"):
         from mailpipe.native import _header, _trace, _transfer
 
         names_and_texts, index, header_marks = _header.names_and_texts, _header.index, _header.header_marks
-        field_body, field_bodies = _header.field_body, _header.field_bodies
+        field_body, field_bodies, only_field = _header.field_body, _header.field_bodies, _header.only_field
         DateReader, HopReader = _trace.DateReader, _trace.HopReader
         decode_quoted_printable = _transfer.decode_quoted_printable
 

@@ -207,12 +207,14 @@ cdef inline unsigned char _lower(unsigned char octet):
     return octet | 0x20 if c"A" <= octet <= c"Z" else octet
 
 
-cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_ssize_t most):
-    """The bodies of the first fields of a name, so many at most."""
+cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_ssize_t most, bint as_places):
+    """The bodies of the first fields of a name, so many at most; or their places, line ends included."""
     cdef Place at
     cdef Place end
     cdef Place look
+    cdef Place line
     cdef Place letters
+    cdef Place first = <Place>PyBytes_AS_STRING(octets)
     cdef Py_ssize_t size, index
     cdef bytes encoded
     cdef list found = []
@@ -223,7 +225,7 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
     else:
         encoded = name.encode("utf-8", "surrogateescape")
         letters, size = <Place>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)
-    at, end = <Place>PyBytes_AS_STRING(octets) + start, <Place>PyBytes_AS_STRING(octets) + stop
+    at, end = first + start, first + stop
     while at < end:
         index = 0
         while index < size and at + index < end and _lower(at[index]) == _lower(letters[index]):
@@ -233,7 +235,7 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
             while look < end and is_blank(look[0]):
                 look += 1
             if look < end and look[0] == c":":
-                at = look + 1
+                line, at = at, look + 1
                 while True:  # as long as the lines are folded
                     look = <Place>memchr(look, c"\n", end - look)
                     if look == NULL:
@@ -242,7 +244,10 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
                     if look + 1 >= end or not is_blank(look[1]):
                         break
                     look += 1
-                found.append(PyBytes_FromStringAndSize(<const char*>at, look - at))
+                if as_places:
+                    found.append((line - first, look - first + (look < end)))
+                else:
+                    found.append(PyBytes_FromStringAndSize(<const char*>at, look - at))
                 if len(found) == most:
                     break
                 at = look + 1
@@ -259,10 +264,19 @@ def field_body(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str nam
 
     See `mailpipe.parser.grammar.Grammar.find`: lines end with LF.
     """
-    cdef list found = _bodies(octets, start, stop, name, 1)
+    cdef list found = _bodies(octets, start, stop, name, 1, False)
     return found[0] if found else None
 
 
 def field_bodies(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
     """The same for every field of the name; see `mailpipe.parser.grammar.Grammar.every`."""
-    return _bodies(octets, start, stop, name, -1)
+    return _bodies(octets, start, stop, name, -1, False)
+
+
+def only_field(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
+    """Where the only field of the name stands, with its line end; None where there is none or another one.
+
+    See `mailpipe.parser.grammar.Grammar.only`.
+    """
+    cdef list found = _bodies(octets, start, stop, name, 2, True)
+    return found[0] if len(found) == 1 else None

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mailpipe import native
-
 from mailpipe.fields.content_type import ContentType
 
 Buffer = bytes | mmap.mmap
@@ -108,6 +107,20 @@ class Grammar:
         if start < bound and octets[start] in first and (found := match(octets, start, bound)):
             return [found[1], *findall(octets, found.end(), bound)]
         return findall(octets, start, bound)
+
+    def extent(self, found: re.Match[bytes], octets: Buffer, bound: int) -> tuple[int, int]:
+        """Where a field that was found begins, and where its line end stops."""
+        start, stop = found.span()
+        return start + (octets[start] == self.line_end[0]), stop + 1 if stop < bound else stop
+
+    def only(self, name: str, octets: Buffer, start: int, bound: int) -> tuple[int, int] | None:
+        """The extent of the only field of a name; None where there is none or another one; arguments as for `find`."""
+        if native.only_field is not None and self.line_end == b"\n" and isinstance(octets, bytes):
+            return native.only_field(octets, start, bound, name)
+        found = self.find(name, octets, start, bound)
+        if found is None or self.finder(name)[1](octets, found.end(), bound) is not None:
+            return None
+        return self.extent(found, octets, bound)
 
     def begins_empty(self, octets: bytes) -> bool:
         """Whether a line of which these are the first two octets is empty."""

@@ -89,6 +89,12 @@ def test_bodies_of_a_name(octets: bytes, name: str, start: int, less: int) -> No
     assert native.field_bodies is not None and native.field_body is not None
     assert native.field_bodies(octets, start, stop, name) == expected
     assert native.field_body(octets, start, stop, name) == (expected[0] if expected else None)
+    only, native.only_field = native.only_field, None
+    try:
+        expected_place = LF_GRAMMAR.only(name, octets, start, stop)
+    finally:
+        native.only_field = only
+    assert LF_GRAMMAR.only(name, octets, start, stop) == expected_place
 
 
 def test_no_octet_outside_the_bounds_is_looked_at() -> None:
