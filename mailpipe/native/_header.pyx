@@ -9,6 +9,10 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void* instance)
+
+
 from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, text_of
 
 
@@ -52,6 +56,13 @@ cdef object _unfolded(Place start, Place stop):
             to[0] = at[0]
             to += 1
         at += 1
+    return made
+
+
+cdef inline tuple _pair(name, text):
+    """A pair of texts, which the garbage collector need not look at: sooner or later it finds that out by itself."""
+    cdef tuple made = (name, text)
+    PyObject_GC_UnTrack(<PyObject*>made)
     return made
 
 
@@ -116,7 +127,7 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
             return None
         if not is_plain:
             is_complete = False
-            found.append((_name(name, colon - name), None))
+            found.append(_pair(_name(name, colon - name), None))
             continue
         if is_folded:
             text = _unfolded(start, stop)
@@ -124,7 +135,7 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
             while stop > start and is_blank((stop - 1)[0]):
                 stop -= 1
             text = text_of(start, stop - start)
-        found.append((_name(name, colon - name), text))
+        found.append(_pair(_name(name, colon - name), text))
     return tuple(found), is_complete
 
 
