@@ -210,15 +210,17 @@ class Lines:
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed values of all fields of a name."""
         places = self.places_of(name)
+        if not places:
+            return []
         values = self._values
-        if values is None and places:
+        if values is None:
             values = self._values = [None] * len(self)
         items, read_text, found = self.items, reader_of(name), []
         for place in places:  # as `value` does it, with one look for what reads them
-            value = values[place]  # type: ignore[index]
+            value = values[place]
             if value is None:
                 text = items[place][1]
-                value = values[place] = self._value_of_raw(place) if text is None else read_text(text)  # type: ignore[index]
+                value = values[place] = self._value_of_raw(place) if text is None else read_text(text)
             found.append(value)
         return found
 

@@ -9,12 +9,10 @@ from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
-cdef extern from "Python.h":
-    void PyObject_GC_UnTrack(void* instance)
-
-
 from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, text_of
 
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void* instance)
 
 cdef list _names = [None] * 1024  # LIMIT: a place for each digest of a name, whoever came last
 
@@ -162,13 +160,17 @@ def index(tuple items not None, keys_of):
     return keys, places
 
 
-cdef inline bint _begins(Place at, Place bound, const char* lower, Py_ssize_t size):
-    """Whether the octets here are these letters, which are lower case, in any case."""
+cdef inline unsigned char _lower(unsigned char octet):
+    return octet | 0x20 if c"A" <= octet <= c"Z" else octet
+
+
+cdef inline bint _begins(Place at, Place bound, Place word, Py_ssize_t size):
+    """Whether these octets stand here, their letters in any case."""
     cdef Py_ssize_t index
     if bound - at < size:
         return False
     for index in range(size):
-        if (at[index] | 0x20) != <unsigned char>lower[index]:
+        if _lower(at[index]) != _lower(word[index]):
             return False
     return True
 
@@ -196,26 +198,21 @@ def header_marks(bytes octets not None, Py_ssize_t position, Py_ssize_t bound, P
         if at[0] == c"\r":
             if at + 1 < end and at[1] == c"\n":
                 return at - first, at + 2 - first, kind_at, encoding_at
-        # "-" has the bit of lower case already, and no other octet becomes one by it but CR, which is none
-        elif (at[0] | 0x20) == c"c" and _begins(at, end, b"content-t", 9) and at[7] == c"-":
+        elif _begins(at, end, <Place>b"content-t", 9):
             name = at + 9
-            if _begins(name, end, b"ype", 3):
+            if _begins(name, end, <Place>b"ype", 3):
                 name += 3
                 while name < end and is_blank(name[0]):
                     name += 1
                 if name < end and name[0] == c":" and kind_at < 0:
                     kind_at = name + 1 - first
-            elif _begins(name, end, b"ransfer-encoding", 16) and name[7] == c"-":
+            elif _begins(name, end, <Place>b"ransfer-encoding", 16):
                 name += 16
                 while name < end and is_blank(name[0]):
                     name += 1
                 if name < end and name[0] == c":" and encoding_at < 0:
                     encoding_at = name + 1 - first
     return bound, bound, kind_at, encoding_at
-
-
-cdef inline unsigned char _lower(unsigned char octet):
-    return octet | 0x20 if c"A" <= octet <= c"Z" else octet
 
 
 cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_ssize_t most, bint as_places):
@@ -226,7 +223,7 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
     cdef Place line
     cdef Place letters
     cdef Place first = <Place>PyBytes_AS_STRING(octets)
-    cdef Py_ssize_t size, index
+    cdef Py_ssize_t size
     cdef bytes encoded
     cdef list found = []
     if start < 0 or stop > PyBytes_GET_SIZE(octets):
@@ -238,11 +235,8 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
         letters, size = <Place>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)
     at, end = first + start, first + stop
     while at < end:
-        index = 0
-        while index < size and at + index < end and _lower(at[index]) == _lower(letters[index]):
-            index += 1
-        look = at + index
-        if index == size:
+        if _begins(at, end, letters, size):
+            look = at + size
             while look < end and is_blank(look[0]):
                 look += 1
             if look < end and look[0] == c":":

@@ -94,10 +94,8 @@ class Grammar:
         """The body of the first field of a name in a header block, folds and all; arguments as for `find`."""
         if native.field_body is not None and self.line_end == b"\n" and isinstance(octets, bytes):
             return native.field_body(octets, start, bound, name)
-        first, search, match, _ = self.finders.get(name) or self.finder(name)
-        if start < bound and octets[start] in first and (found := match(octets, start, bound)):
-            return found[1]
-        return found[1] if (found := search(octets, start, bound)) else None
+        found = self.find(name, octets, start, bound)
+        return None if found is None else found[1]
 
     def every(self, name: str, octets: Buffer, start: int, bound: int) -> list[bytes]:
         """The bodies of every field of a name in a header block, folds and all, in order; arguments as for `find`."""
