@@ -235,7 +235,8 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
         letters, size = <Place>PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded)
     at, end = first + start, first + stop
     while at < end:
-        if _begins(at, end, letters, size):
+        # the empty name has no first octet by which Python knows the first line
+        if _begins(at, end, letters, size) and (size or at > first + start):
             look = at + size
             while look < end and is_blank(look[0]):
                 look += 1
