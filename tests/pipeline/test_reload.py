@@ -145,13 +145,16 @@ def test_threads_at_work_never_meet_one_that_is_closed(folder):
 def test_a_signal_asks_for_it(reloader):
     woken = []
     assert reloader.reload_if_asked() is None
-    before = signal.getsignal(signal.SIGHUP)
-    with reloader.watch_signal(lambda: woken.append(1)):
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert woken == [1]
-        assert reloader.reload_if_asked().is_taken
-        assert reloader.reload_if_asked() is None
-    assert signal.getsignal(signal.SIGHUP) == before
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored
+    try:
+        with reloader.watch_signal(lambda: woken.append(1)):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert woken == [1]
+            assert reloader.reload_if_asked().is_taken
+            assert reloader.reload_if_asked() is None
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_signal_that_nohup_ignores_stays_ignored_unless_it_is_wanted(reloader):
