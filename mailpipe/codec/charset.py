@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from mailpipe import native
 from mailpipe.codec.labels import ASCII_SUPERSETS, CODECS, codec_name, mime_name
 from mailpipe.defect import Defect
 
@@ -232,7 +233,7 @@ def _declared_name(label: str, codec: str) -> str:
 def _declared(octets: bytes, label: str, codec: str) -> DecodedText:
     """Decode by the declared codec or a superset of it; raises UnicodeError where none fits."""
     if codec == "cp1252":
-        if controls := octets.translate(None, _NOT_C1):
+        if controls := _high(octets).translate(None, _NOT_C1):
             return _quick(_windows(octets, controls), "windows-1252", "declared")
         return _quick(octets.decode("latin-1"), _declared_name(label, codec), "declared")
     if codec == "utf_8":
@@ -249,6 +250,14 @@ def _declared(octets: bytes, label: str, codec: str) -> DecodedText:
     if codec != "iso2022_jp":
         raise UnicodeError
     return DecodedText(_by_jis_blocks(octets), _declared_name(label, codec), "declared")
+
+
+def high_octets_in_python(octets: bytes) -> bytes:
+    """Those above 127, in order."""
+    return octets.translate(None, _ASCII)
+
+
+_high = native.high_octets or high_octets_in_python
 
 
 def _windows(octets: bytes, controls: bytes) -> str:
@@ -365,11 +374,11 @@ def _undeclared(octets: bytes, defects: tuple[Defect, ...], may_detect: bool) ->
         if octets.isascii():
             return DecodedText(text, "us-ascii", "default", False, defects)
         return DecodedText(text, "utf-8", "utf-8", False, guessed)
-    high = octets.translate(None, _ASCII)
+    high = _high(octets)
     plain = len(octets) - len(high)
     # One place at least is damaged; whether sixteen good characters stand against it is seen without replacing it,
     # which would widen the text.
-    if len(octets.decode("utf-8", "ignore")) - plain >= 16:
+    if len(high) >= 32 and len(octets.decode("utf-8", "ignore")) - plain >= 16:
         text = octets.decode("utf-8", "replace")
         damaged = text.count("\ufffd")
         if damaged * 16 <= len(text) - plain - damaged:
@@ -407,8 +416,9 @@ def _detect(octets: bytes, first: int, every: bytes) -> tuple[str, str] | None:
     """
     start = max(0, min(first - _SAMPLE // 4, len(octets) - _SAMPLE))
     sample = octets[start : start + _SAMPLE]
-    high = sample.translate(None, _ASCII)
-    if not high.translate(None, _AGREED) and b"\x80\x80" not in sample.translate(_SHADOW):
+    high = _high(sample)
+    span = sample[sample.find(high[:1]) : sample.rfind(high[-1:]) + 1]
+    if not high.translate(None, _AGREED) and b"\x80\x80" not in span.translate(_SHADOW):
         # single letters and signs among ASCII: Western Europe, whichever of its charsets it is
         return "cp1252", _windows(octets, every.translate(None, _NOT_C1))
     for likely in _likely(sample, high):

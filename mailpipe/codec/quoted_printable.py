@@ -52,7 +52,7 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
 
 
 def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
-    if native.decode_quoted_printable is not None and (decoded := native.decode_quoted_printable(octets)) is not None:
+    if (quick := native.decode_quoted_printable) is not None and (decoded := quick(octets, has_cr)) is not None:
         return decoded
     return _decode_in_python(octets, has_cr, defects)
 

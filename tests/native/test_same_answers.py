@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mailpipe
 from mailpipe import native
-from mailpipe.codec import quoted_printable
+from mailpipe.codec import charset, quoted_printable
 from mailpipe.fields import date, trace
 from mailpipe.message import lines
 from mailpipe.parser import scan
@@ -45,6 +45,7 @@ HOPS = st.builds("".join, st.tuples(
 ))  # fmt: skip
 QUOTED = st.lists(st.sampled_from([
     b"=", b"=3D", b"=e9", b"=C3=A9", b"=\n", b"=\r\n", b"=\r", b"\n", b"\r\n", b"\r", b" ", b"\t", b"=20\n", b"= \n", b"=G1", b"=4", b"text", b"\x80", b"\0",
+    b"a run of more than eight octets", b"seven..", b"eight...=",
 ]), max_size=12).map(b"".join)  # fmt: skip
 
 
@@ -136,12 +137,18 @@ def test_hops(text: str) -> None:
         assert repr(trace.parse_received(octets)) == repr(trace._parse_any(octets))
 
 
-@given(QUOTED)
-def test_quoted_printable(octets: bytes) -> None:
+@given(QUOTED, st.booleans())
+def test_quoted_printable(octets: bytes, is_block_of_crlf: bool) -> None:
     found: tuple[list[object], list[object]] = ([], [])
-    has_cr = b"\r" in octets
+    has_cr = is_block_of_crlf or b"\r" in octets
     assert quoted_printable._decode(octets, has_cr, found[0]) == quoted_printable._decode_in_python(octets, has_cr, found[1])  # type: ignore[arg-type]
     assert found[0] == found[1]
+
+
+@given(st.binary(max_size=40) | QUOTED)
+def test_high_octets(octets: bytes) -> None:
+    assert native.high_octets is not None
+    assert native.high_octets(octets) == charset.high_octets_in_python(octets)
 
 
 def test_mail_and_what_becomes_of_it_under_a_clumsy_hand() -> None:
