@@ -14,6 +14,7 @@ pieces; a footer in plain text that a list manager appended is left out, with a 
 import binascii
 import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 from mailpipe.defect import Defect
 
@@ -22,7 +23,7 @@ __all__ = ["blocks", "decode", "encode"]
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _FOREIGN = bytes(set(range(256)) - set(_ALPHABET + b"="))
 _FIRST_FOREIGN = re.compile(rb"[^A-Za-z0-9+/=\r\n \t]")
-_RUN = re.compile(rb"([^=]*+)(=*+)")
+_SIGNS = re.compile(rb"==*+")  # not "=++": a search has an octet to look for
 _PADDING = re.compile(rb"=[=\r\n \t]*+")
 _BLOCK = 1 << 18
 _SAMPLE = 512
@@ -124,9 +125,11 @@ def _is_whole(symbols: bytes) -> bool:
 def _groups(cleaned: bytes) -> tuple[list[bytes], bytes, bool]:
     """Decode symbols and "="; an unfinished group is handed back, and whether a "=" stood where none belongs."""
     pieces: list[bytes] = []
-    rest, is_misplaced = b"", False
-    for run in _RUN.finditer(cleaned):
-        symbols, equals = rest + run[1], len(run[2])
+    rest, is_misplaced, start = b"", False, 0
+    for signs in chain(_SIGNS.finditer(cleaned), (None,)):
+        stop, end = (len(cleaned), len(cleaned)) if signs is None else signs.span()
+        symbols, equals = rest + cleaned[start:stop], end - stop
+        start = end
         odd = len(symbols) % 4
         if odd >= 2 and odd + equals >= 4:
             pieces.append(_fast_decode(symbols + b"=" * (4 - odd)))
@@ -136,7 +139,7 @@ def _groups(cleaned: bytes) -> tuple[list[bytes], bytes, bool]:
         if whole:
             pieces.append(_fast_decode(symbols[:whole]))
         rest = symbols[whole:]
-        if equals and run.end() < len(cleaned):
+        if equals and end < len(cleaned):
             is_misplaced = is_misplaced or odd > 0
         elif equals and odd >= 2:
             # The second "=" may come with the next block.

@@ -52,7 +52,8 @@ def decode(octets: bytes | memoryview, defects: list[Defect] | None = None) -> b
 
 
 def _decode(octets: bytes, has_cr: bool, defects: list[Defect] | None = None) -> bytes:
-    if (quick := native.decode_quoted_printable) is not None and (decoded := quick(octets, has_cr)) is not None:
+    quick = native.decode_quoted_printable
+    if quick is not None and (decoded := quick(octets, has_cr, defects is None)) is not None:
         return decoded
     return _decode_in_python(octets, has_cr, defects)
 

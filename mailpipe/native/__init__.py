@@ -23,8 +23,9 @@ header_marks: Callable[[bytes, int, int, int, int], tuple[int, int, int, int]] |
 field_body: Callable[[bytes, int, int, str], bytes | None] | None = None
 field_bodies: Callable[[bytes, int, int, str], list[bytes]] | None = None
 only_field: Callable[[bytes, int, int, str], tuple[int, int] | None] | None = None
-decode_quoted_printable: Callable[[bytes, bool], bytes | None] | None = None
+decode_quoted_printable: Callable[[bytes, bool, bool], bytes | None] | None = None
 high_octets: Callable[[bytes], bytes] | None = None
+windows_text: Callable[[bytes], str] | None = None
 DateReader: Callable[..., Any] | None = None
 HopReader: Callable[..., Any] | None = None
 
@@ -35,7 +36,8 @@ if not os.environ.get("MAILPIPE_PURE"):
         names_and_texts, index, header_marks = _header.names_and_texts, _header.index, _header.header_marks
         field_body, field_bodies, only_field = _header.field_body, _header.field_bodies, _header.only_field
         DateReader, HopReader = _trace.DateReader, _trace.HopReader
-        decode_quoted_printable, high_octets = _transfer.decode_quoted_printable, _transfer.high_octets
+        decode_quoted_printable = _transfer.decode_quoted_printable
+        high_octets, windows_text = _transfer.high_octets, _transfer.windows_text
 
 IS_COMPILED = HopReader is not None
 """Whether there is a compiled build and it is used."""

@@ -1,12 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Quoted-printable, compiled (RFC 2045 section 6.7), and what tells text from ASCII.
+"""Quoted-printable (RFC 2045 section 6.7) and text in windows-1252, compiled.
 
-Never here: octets that do not follow the syntax; Python decodes those.
+Never here: octets in which a CR stands alone; Python decodes those.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeLatin1
 
-from mailpipe.native._places cimport Place, is_blank
+from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_New, is_blank
 
 cdef extern from *:
     r"""
@@ -30,11 +31,15 @@ cdef extern from *:
         return at - from;
     }
 
-    /* Whether no line has blanks at its end and no CR stands alone, without a branch, so that compilers do many at once. */
+    /* Loops without a branch, of which compilers do many octets at once where they are asked to. */
     #if defined(__GNUC__) && !defined(__clang__)
-    __attribute__((optimize("O3")))
+    #define QUICK __attribute__((optimize("O3")))
+    #else
+    #define QUICK
     #endif
-    static int is_calm(const unsigned char *octets, Py_ssize_t size) {
+
+    /* Whether no line has blanks at its end and no CR stands alone. */
+    QUICK static int is_calm(const unsigned char *octets, Py_ssize_t size) {
         unsigned char odd = 0;
         for (Py_ssize_t place = 1; place < size; place++) {
             unsigned char before = octets[place - 1], octet = octets[place];
@@ -42,6 +47,12 @@ cdef extern from *:
             odd |= (blank & ((octet == '\n') | (octet == '\r'))) | ((before == '\r') & (octet != '\n'));
         }
         return !odd;
+    }
+
+    QUICK static int has_controls(const unsigned char *octets, Py_ssize_t size) {
+        unsigned char found = 0;
+        for (Py_ssize_t place = 0; place < size; place++) found |= (octets[place] & 0xE0) == 0x80;
+        return found;
     }
 
     /* Copies the octets above 127; their count. */
@@ -61,27 +72,32 @@ cdef extern from *:
     """
     Py_ssize_t copy_run(unsigned char* to, Place at, Place end)
     bint is_calm(Place octets, Py_ssize_t size)
+    bint has_controls(Place octets, Py_ssize_t size)
     Py_ssize_t copy_high(unsigned char* to, Place at, Place end)
 
 
+cdef unsigned short _windows[256]  # what windows-1252 makes of each octet
 cdef unsigned char _digits[256]  # the value of a hexadecimal digit, 255 for what is none
 
 
-cdef void _fill_table():
+cdef void _fill_tables():
     cdef int octet
     for octet in range(256):
         _digits[octet] = 255
+        _windows[octet] = ord(bytes([octet]).decode("cp1252", "ignore") or chr(octet))
     for octet in range(10):
         _digits[c"0" + octet] = octet
     for octet in range(6):
         _digits[c"A" + octet] = _digits[c"a" + octet] = 10 + octet
 
 
-_fill_table()
+_fill_tables()
 
 
-def decode_quoted_printable(bytes octets not None, bint has_cr):
-    """What the octets encode; None where a "=" or a CR is astray; `has_cr` says so of the body that they are of.
+def decode_quoted_printable(bytes octets not None, bint has_cr, bint keeps_stray):
+    """What the octets encode; None where a CR stands alone, and where a "=" is astray unless that is to be kept.
+
+    `has_cr` says whether the body that they are of has one.
 
     See `mailpipe.codec.quoted_printable`.
     """
@@ -113,6 +129,16 @@ def decode_quoted_printable(bytes octets not None, bint has_cr):
             at += 3
         elif end - at <= 1:  # the end, or a soft line break whose line end is missing
             return decoded[: to - first]
+        elif keeps_stray:
+            at += 1
+            run = 0
+            while at + run < end and is_blank(at[run]):
+                run += 1
+            if run and at + run < end and at[run] == c"\n":  # where the others end with CRLF
+                at += run + 1
+            else:
+                to[0] = c"="
+                to += 1
         else:
             return None
 
@@ -144,3 +170,23 @@ def high_octets(bytes octets not None):
     cdef bytes found = PyBytes_FromStringAndSize(NULL, PyBytes_GET_SIZE(octets))
     cdef Py_ssize_t size = copy_high(<unsigned char*>PyBytes_AS_STRING(found), start, start + PyBytes_GET_SIZE(octets))
     return found[:size]
+
+
+def windows_text(bytes octets not None):
+    """The text of windows-1252, whose undefined octets are C1 controls, as WHATWG reads it."""
+    cdef Place at = <Place>PyBytes_AS_STRING(octets)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(octets), place
+    cdef bint is_wide = False
+    cdef unsigned short* to
+    if has_controls(at, size):
+        for place in range(size):
+            if _windows[at[place]] > 0xFF:
+                is_wide = True
+                break
+    if not is_wide:
+        return PyUnicode_DecodeLatin1(<const char*>at, size, NULL)
+    text = PyUnicode_New(size, 0xFFFF)
+    to = <unsigned short*>PyUnicode_DATA(text)
+    for place in range(size):
+        to[place] = _windows[at[place]]
+    return text

@@ -141,6 +141,7 @@ def test_hops(text: str) -> None:
 def test_quoted_printable(octets: bytes, is_block_of_crlf: bool) -> None:
     found: tuple[list[object], list[object]] = ([], [])
     has_cr = is_block_of_crlf or b"\r" in octets
+    assert quoted_printable._decode(octets, has_cr) == quoted_printable._decode_in_python(octets, has_cr)
     assert quoted_printable._decode(octets, has_cr, found[0]) == quoted_printable._decode_in_python(octets, has_cr, found[1])  # type: ignore[arg-type]
     assert found[0] == found[1]
 
@@ -149,6 +150,13 @@ def test_quoted_printable(octets: bytes, is_block_of_crlf: bool) -> None:
 def test_high_octets(octets: bytes) -> None:
     assert native.high_octets is not None
     assert native.high_octets(octets) == charset.high_octets_in_python(octets)
+
+
+@given(st.binary(max_size=40) | st.lists(st.sampled_from([b"a", b"\xe9", b"\x93", b"\x81"])).map(b"".join))
+def test_windows_text(octets: bytes) -> None:
+    controls = octets.translate(None, charset._NOT_C1)
+    assert native.windows_text is not None
+    assert native.windows_text(octets) == charset.windows_text_in_python(octets, controls)
 
 
 def test_mail_and_what_becomes_of_it_under_a_clumsy_hand() -> None:
