@@ -109,7 +109,7 @@ class Entity(Node):
             return self._document.octets[place >> BITS : place & STOP]
         layout = self._rare[0]
         if len(layout) == 2 and layout[1].__class__ is Slice:  # another header before the same body
-            return b"".join((bytes(self.header), bytes(layout[0]), layout[1].view))
+            return b"".join((self._header.__bytes__(), bytes(layout[0]), layout[1].view))  # type: ignore[union-attr]
         return b"".join(self.pieces())
 
     def __bytes__(self) -> bytes:

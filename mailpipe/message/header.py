@@ -278,7 +278,13 @@ class Header:
         Raises:
             ComposeError: see `Field.compose`.
         """
-        made = composed(name, value, self.line_end)
+        made, octets, begin, end = composed(name, value, self.line_end), self._octets, self._begin, self._end
+        if octets is not None and begin < end:
+            if not first:
+                is_ended = octets[end - 1] == self._grammar.line_end[0]
+                return self._of_block(b"".join((octets[begin:end], b"" if is_ended else self.line_end, made)))
+            if octets[begin] not in b" \t":
+                return self._of_block(made + octets[begin:end])
         raws = list(self._cut())
         if first:
             return self._of_raws(_orphan_first([made, *raws]))
@@ -314,6 +320,9 @@ class Header:
 
     def without(self, name: str) -> "Header":
         """Every field but those of that name."""
+        octets, begin, end = self._octets, self._begin, self._end
+        if octets is not None and (extent := self._grammar.only(name, octets, begin, end)) is not None:
+            return self._of_block(octets[begin : extent[0]] + octets[extent[1] : end])
         key = name.lower().encode("utf-8", "surrogateescape")
         return self._of_raws([raw for raw in self._cut() if not _has_name(raw, key)])
 

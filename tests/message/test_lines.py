@@ -58,7 +58,26 @@ def test_setting_a_field_is_the_same_before_and_after_looking(octets: bytes) -> 
     fresh, cut = mailpipe.parse(octets), mailpipe.parse(octets)
     cut.header.items()
     for name in ("Subject", "A", "X-New"):
-        assert bytes(fresh.header.with_field(name, "new")) == bytes(cut.header.with_field(name, "new"))
+        made = bytes(fresh.header.with_field(name, "new"))
+        assert made == bytes(cut.header.with_field(name, "new"))
+        assert made == bytes(of_cut_fields(fresh.header).with_field(name, "new"))
+
+
+def of_cut_fields(header: Header) -> Header:
+    """The same header, of fields that were cut before."""
+    return header._of_raws(list(header._cut()))
+
+
+@given(HEADERS)
+@example(b" a\nSubject: b\n")
+@example(b"From a\nSubject: b")
+def test_adding_and_dropping_in_one_piece_is_what_it_is_field_by_field(octets: bytes) -> None:
+    header = mailpipe.parse(octets).header
+    cut = of_cut_fields(header)
+    for is_first in (True, False):
+        assert bytes(header.with_added("X-Seen", "yes", first=is_first)) == bytes(cut.with_added("X-Seen", "yes", first=is_first))
+    for name in ("subject", "x", "date", "Received"):
+        assert bytes(header.without(name)) == bytes(cut.without(name))
 
 
 def test_items_of_a_message_of_a_macintosh() -> None:
