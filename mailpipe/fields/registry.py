@@ -151,7 +151,8 @@ _FROM_TEXT: dict[Parser, TextReader] = {
     trace.parse_received: trace.received_of_text,
     address.parse: _addresses.__getitem__,
 }
-_TEXT_READERS: dict[str, TextReader] = {}
+TEXT_READERS: dict[str, TextReader] = {}
+"""What `reader_of` found for the names that mail is full of, as written."""
 
 
 def reader_of(name: str) -> TextReader:
@@ -159,12 +160,12 @@ def reader_of(name: str) -> TextReader:
 
     Remembered for the names that mail is full of.
     """
-    reader = _TEXT_READERS.get(name)
+    reader = TEXT_READERS.get(name)
     if reader is None:
         parser = _PARSERS.get(name) or _PARSERS.get(name.lower()) or unstructured.parse
         reader = _FROM_TEXT.get(parser) or partial(_of_octets, parser)
-        if len(_TEXT_READERS) < 2000 and len(name) < 80:  # a sender's inventions must not fill the memory
-            _TEXT_READERS[name] = reader
+        if len(TEXT_READERS) < 2000 and len(name) < 80:  # a sender's inventions must not fill the memory
+            TEXT_READERS[name] = reader
     return reader
 
 
@@ -180,7 +181,7 @@ def read_known(name: str, text: str) -> FieldValue:
         name: as written.
         text: the body.
     """
-    return (_TEXT_READERS.get(name) or reader_of(name))(text)
+    return (TEXT_READERS.get(name) or reader_of(name))(text)
 
 
 read_often = lru_cache(4096)(read)
@@ -294,6 +295,6 @@ def register_field(
     _TABLE[name.lower()] = FieldKind(name, guarded, value, Occurrence(maximum, is_required))
     _PARSERS[name] = _PARSERS[name.lower()] = guarded
     _BY_OCTETS.clear()
-    _TEXT_READERS.clear()
+    TEXT_READERS.clear()
     read_often.cache_clear()
     _remembered.cache_clear()

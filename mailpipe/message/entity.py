@@ -188,8 +188,7 @@ class Entity(Node):
         """The typed value of the first field of that name, None where there is none."""
         header = self._header
         if header is not None and (lines := header._lines) is not None:  # each field keeps its value
-            place = lines.place_of(name)
-            return None if place is None else lines.value(place)
+            return lines.value_of(name)
         body = self._find(name)
         return None if body is None else parse_often(name, body)
 

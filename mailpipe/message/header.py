@@ -256,18 +256,17 @@ class Header:
             extent = self._grammar.only(name, octets, begin, end)
             if extent is not None:
                 start, stop = extent
-                if octets[stop - 1] == 0x0A:
+                if octets[stop - 1] == 0x0A:  # what `_end_of` finds
                     line_end = b"\r\n" if octets[stop - 2] == 0x0D else b"\n"
                 else:
                     line_end = self.line_end
                 made = composed(name, value, line_end)
                 return self._of_block(b"".join((octets[begin:start], made, octets[stop:end])))
-        made = composed(name, value, self.line_end)
         raws, key = list(self._cut()), name.lower().encode("utf-8", "surrogateescape")
         places = [place for place, raw in enumerate(raws) if _has_name(raw, key)]
         if not places:
-            return self._extended(raws, made)
-        raws[places[0]] = made
+            return self._extended(raws, composed(name, value, self.line_end))
+        raws[places[0]] = composed(name, value, _end_of(raws[places[0]]) or self.line_end)
         for place in reversed(places[1:]):
             del raws[place]
         return self._of_raws(raws)
@@ -387,6 +386,11 @@ def _orphan_first(raws: list[bytes]) -> list[bytes]:
             raws.insert(0, raws.pop(place))
             break  # the others are in no received header
     return raws
+
+
+def _end_of(raw: bytes) -> bytes:
+    """The line end of a field, LF or CRLF; nothing where it has neither."""
+    return b"" if raw[-1:] != b"\n" else b"\r\n" if raw[-2:] == b"\r\n" else b"\n"
 
 
 def _has_name(raw: bytes, key: bytes) -> bool:

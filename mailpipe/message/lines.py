@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from mailpipe import native
 from mailpipe.fields import Text, unstructured
-from mailpipe.fields.registry import REMEMBERED, read, read_known, read_often, reader_of
+from mailpipe.fields.registry import REMEMBERED, TEXT_READERS, read, read_known, read_often, reader_of
 from mailpipe.fields.value import FieldValue
 from mailpipe.parser.grammar import FIELD_START, LF_GRAMMAR, Grammar
 
@@ -80,6 +80,7 @@ class _Keys(dict[str, str]):
         return key
 
 
+_FEW = 100  # fields that are sooner looked through, compiled, than indexed
 _KEYS = _Keys()
 _key_of, _name_of_item = _KEYS.__getitem__, itemgetter(0)
 
@@ -165,18 +166,20 @@ class Lines:
         """Where the first field of a name stands, in whatever case it is written; None where there is none."""
         places = self._places
         if places is None:
-            if native.index is not None:
-                self._keys, places = native.index(self.items, _KEYS)
-            else:
-                keys = self.keys
-                places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=False))
-                places.pop("", None)  # a line without a colon
+            if native.places_of is not None and len(self) <= _FEW:
+                found = native.places_of(self.items, name)
+                return found[0] if found else None
+            keys = self.keys
+            places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=False))
+            places.pop("", None)  # a line without a colon
             self._places = places
         place = places.get(name)
         return place if place is not None or name.islower() else places.get(name.lower())
 
     def places_of(self, name: str) -> Sequence[int]:
         """Where all fields of a name stand."""
+        if native.places_of is not None and len(self) <= _FEW:
+            return native.places_of(self.items, name)
         first = self.place_of(name)
         if first is None:
             return ()
@@ -204,27 +207,41 @@ class Lines:
         value = values[place]
         if value is None:
             name, text = (self._items or self.items)[place]
-            value = values[place] = self._value_of_raw(place) if text is None else read_known(name, text)
+            value = values[place] = self.value_of_raw(place) if text is None else read_known(name, text)
         return value
+
+    def value_of(self, name: str) -> FieldValue | None:
+        """The typed value of the first field of a name; None where there is none."""
+        if native.value_of is not None:
+            values, items = self._values, self.items
+            if values is None:
+                values = self._values = [None] * len(items)
+            if len(items) <= _FEW:
+                return native.value_of(items, values, name, TEXT_READERS, self)  # type: ignore[no-any-return]
+        place = self.place_of(name)
+        return None if place is None else self.value(place)
 
     def values_of(self, name: str) -> list[FieldValue]:
         """The typed values of all fields of a name."""
-        places = self.places_of(name)
-        if not places:
-            return []
         values = self._values
         if values is None:
             values = self._values = [None] * len(self)
+        if native.values_of is not None and len(values) <= _FEW:
+            return native.values_of(self.items, values, name, TEXT_READERS, self)
+        places = self.places_of(name)
+        if not places:
+            return []
         items, read_text, found = self.items, reader_of(name), []
         for place in places:  # as `value` does it, with one look for what reads them
             value = values[place]
             if value is None:
                 text = items[place][1]
-                value = values[place] = self._value_of_raw(place) if text is None else read_text(text)
+                value = values[place] = self.value_of_raw(place) if text is None else read_text(text)
             found.append(value)
         return found
 
-    def _value_of_raw(self, place: int) -> FieldValue:
+    def value_of_raw(self, place: int) -> FieldValue:
+        """The typed value of one whose text takes a closer look."""
         raw = self.raws[place]
         return read_often(raw) if len(raw) <= REMEMBERED else read(raw)
 

@@ -18,7 +18,9 @@ from typing import Any
 _Items = tuple[tuple[str, str | None], ...]
 
 names_and_texts: Callable[[bytes, int], tuple[_Items, bool] | None] | None = None
-index: Callable[[_Items, dict[str, str]], tuple[list[str], dict[str, int]]] | None = None
+places_of: Callable[[_Items, str], list[int]] | None = None
+value_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any], Any] | None = None
+values_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any], list[Any]] | None = None
 header_marks: Callable[[bytes, int, int, int, int], tuple[int, int, int, int]] | None = None
 field_body: Callable[[bytes, int, int, str], bytes | None] | None = None
 field_bodies: Callable[[bytes, int, int, str], list[bytes]] | None = None
@@ -31,10 +33,11 @@ HopReader: Callable[..., Any] | None = None
 
 if not os.environ.get("MAILPIPE_PURE"):
     with contextlib.suppress(ImportError):
-        from mailpipe.native import _header, _trace, _transfer
+        from mailpipe.native import _header, _lines, _trace, _transfer
 
-        names_and_texts, index, header_marks = _header.names_and_texts, _header.index, _header.header_marks
+        names_and_texts, header_marks = _header.names_and_texts, _header.header_marks
         field_body, field_bodies, only_field = _header.field_body, _header.field_bodies, _header.only_field
+        places_of, value_of, values_of = _lines.places_of, _lines.value_of, _lines.values_of
         DateReader, HopReader = _trace.DateReader, _trace.HopReader
         decode_quoted_printable = _transfer.decode_quoted_printable
         high_octets, windows_text = _transfer.high_octets, _transfer.windows_text

@@ -1,15 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The header block, compiled: names and texts of its fields, what looks them up, where it ends.
+"""The header block, compiled: names and texts of its fields, a search for one of them, where it ends.
 
 Never here: a field that is not ASCII or has an encoded word, and a line that is no field; Python reads those.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError
 from cpython.object cimport PyObject
 from libc.string cimport memchr, memcmp
 
-from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, text_of
+from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, lower, text_of
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void* instance)
@@ -137,40 +136,13 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
     return tuple(found), is_complete
 
 
-def index(tuple items not None, keys_of):
-    """The key of each item, and the first place of each key; `keys_of` maps names to their keys.
-
-    See `mailpipe.message.lines.Lines.place_of`.
-    """
-    cdef list keys = []
-    cdef dict places = {}
-    cdef Py_ssize_t place = 0
-    cdef PyObject* known
-    if not isinstance(keys_of, dict):
-        raise TypeError("a table is a dict")
-    for item in items:
-        name = (<tuple>item)[0]
-        known = PyDict_GetItemWithError(keys_of, name)
-        key = <object>known if known != NULL else keys_of[name]
-        keys.append(key)
-        if key not in places:
-            places[key] = place
-        place += 1
-    places.pop("", None)
-    return keys, places
-
-
-cdef inline unsigned char _lower(unsigned char octet):
-    return octet | 0x20 if c"A" <= octet <= c"Z" else octet
-
-
 cdef inline bint _begins(Place at, Place bound, Place word, Py_ssize_t size):
     """Whether these octets stand here, their letters in any case."""
     cdef Py_ssize_t index
     if bound - at < size:
         return False
     for index in range(size):
-        if _lower(at[index]) != _lower(word[index]):
+        if lower(at[index]) != lower(word[index]):
             return False
     return True
 

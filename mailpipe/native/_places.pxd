@@ -20,6 +20,10 @@ cdef inline bint is_space(unsigned char octet):
     return octet == c" " or octet == c"\t" or octet == c"\r" or octet == c"\n"
 
 
+cdef inline unsigned char lower(unsigned char octet):
+    return octet | 0x20 if c"A" <= octet <= c"Z" else octet
+
+
 cdef inline object text_of(Place start, Py_ssize_t size):
     """A text of so many octets of ASCII."""
     made = PyUnicode_New(size, 127)

@@ -52,7 +52,7 @@ QUOTED = st.lists(st.sampled_from([
 @contextmanager
 def in_python() -> Iterator[None]:
     """What asks for a compiled function while it runs goes the way in Python."""
-    names = ("header_marks", "field_body", "field_bodies", "only_field")
+    names = ("header_marks", "field_body", "field_bodies", "only_field", "places_of", "value_of", "values_of")
     kept = [getattr(native, name) for name in names]
     try:
         for name in names:
@@ -74,12 +74,29 @@ def test_names_and_texts(block: bytes, most: int) -> None:
         assert got[1] == all(text is not None for _, text in got[0])
 
 
-@given(st.lists(st.tuples(st.sampled_from(["Subject", "SUBJECT", "To", "", "é", "x" * 90]), st.none())).map(tuple))
-def test_index(items: lines.Item) -> None:
-    keys = [name.lower() for name, _ in items]
-    places = {key: keys.index(key) for key in keys if key}
-    assert native.index is not None
-    assert native.index(items, lines._KEYS) == (keys, places)
+NAMES = st.sampled_from(["Subject", "SUBJECT", "to", "date", "Received", "", "é", "É", "K", "\u212a", "x" * 90])
+
+
+@given(st.lists(st.tuples(NAMES, st.sampled_from([None, "a", "<a@b.example>", "from a by b; 1 Jan 1998 10:20:30 +0100"])), max_size=9), NAMES)
+@example([("a", "b")] * 99 + [("To", "c")], "to")
+@example([("a", "b")] * 100 + [("To", "c")], "to")
+def test_looking_up(fields: list[lines.Item], name: str) -> None:
+    def looked_up() -> tuple[object, ...]:
+        of_block = lines.Lines(LF_GRAMMAR, None, [f"{each}: {text}\n".encode() for each, text in fields], 0)
+        of_block._items = tuple(fields)
+        first = repr(of_block.value_of(name))
+        return of_block.place_of(name), list(of_block.places_of(name)), first, repr(of_block.values_of(name)), repr(of_block._values)
+
+    with in_python():
+        expected = looked_up()
+    assert looked_up() == expected
+
+
+def test_there_is_a_value_for_each_field() -> None:
+    for ask in (native.value_of, native.values_of):
+        assert ask is not None
+        with pytest.raises(ValueError, match="each field"):
+            ask((("a", "b"),), [], "a", {}, None)
 
 
 @given(HEADERS, HEADERS)

@@ -1,0 +1,9 @@
+from collections.abc import Callable
+from typing import Any
+
+_Items = tuple[tuple[str, str | None], ...]
+_Readers = dict[str, Callable[[str], Any]]
+
+def places_of(items: _Items, name: str) -> list[int]: ...
+def value_of(items: _Items, values: list[Any], name: str, readers: _Readers, lines: object) -> Any: ...
+def values_of(items: _Items, values: list[Any], name: str, readers: _Readers, lines: object) -> list[Any]: ...
