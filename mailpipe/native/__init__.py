@@ -1,7 +1,7 @@
 """What is read most, compiled where there was a compiler: the ordinary case of it, with the answers that Python gives.
 
     if native.header_marks is not None:
-        header_stop, body_start, kind_at, encoding_at = native.header_marks(octets, 0, len(octets), -1, -1)
+        header_stop, body_start, kind, encoding = native.header_marks(octets, 0, len(octets))
 
 Each name is None where there is no compiled build, as on a machine without a compiler, and where the environment has
 MAILPIPE_PURE: everything then goes the way in Python. Each of these has that way beside it, and leaves to it
@@ -21,7 +21,7 @@ names_and_texts: Callable[[bytes, int], tuple[_Items, bool] | None] | None = Non
 places_of: Callable[[_Items, str], list[int]] | None = None
 value_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any], Any] | None = None
 values_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any], list[Any]] | None = None
-header_marks: Callable[[bytes, int, int, int, int], tuple[int, int, int, int]] | None = None
+header_marks: Callable[[bytes, int, int], tuple[int, int, bytes | None, bytes | None]] | None = None
 field_body: Callable[[bytes, int, int, str], bytes | None] | None = None
 field_bodies: Callable[[bytes, int, int, str], list[bytes]] | None = None
 only_field: Callable[[bytes, int, int, str], tuple[int, int] | None] | None = None

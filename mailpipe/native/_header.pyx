@@ -147,9 +147,44 @@ cdef inline bint _begins(Place at, Place bound, Place word, Py_ssize_t size):
     return True
 
 
-def header_marks(bytes octets not None, Py_ssize_t position, Py_ssize_t bound, Py_ssize_t kind_at, Py_ssize_t encoding_at):
-    """Where a header ends, where the body begins, and what stands behind the colons of its first Content-Type and first
-    Content-Transfer-Encoding; the last two are given where they are known, else below 0.
+cdef inline bint _is_stripped(unsigned char octet):
+    return octet == c" " or c"\t" <= octet <= c"\r"
+
+
+cdef bytes _body(Place at, Place bound):
+    """The body of a field, unfolded and stripped, as `mailpipe.parser.scan` has it."""
+    cdef Place end = at
+    cdef bint is_folded = False
+    cdef bytes body
+    cdef unsigned char* to
+    while True:
+        end = <Place>memchr(end, c"\n", bound - end)
+        if end == NULL:
+            end = bound
+            break
+        if end + 1 >= bound or not is_blank(end[1]):
+            break
+        is_folded = True
+        end += 1
+    while at < end and _is_stripped(at[0]):
+        at += 1
+    while end > at and _is_stripped((end - 1)[0]):
+        end -= 1
+    if not is_folded:
+        return PyBytes_FromStringAndSize(<const char*>at, end - at)
+    body = PyBytes_FromStringAndSize(NULL, end - at)
+    to = <unsigned char*>PyBytes_AS_STRING(body)
+    while at < end:
+        if at[0] != c"\r" and at[0] != c"\n":
+            to[0] = at[0]
+            to += 1
+        at += 1
+    return body[: to - <unsigned char*>PyBytes_AS_STRING(body)]
+
+
+def header_marks(bytes octets not None, Py_ssize_t start, Py_ssize_t bound):
+    """Where a header ends, where the body begins, and the bodies of its first Content-Type and first
+    Content-Transfer-Encoding, unfolded, None where there is none.
 
     See `mailpipe.parser.scan.scan_header`: lines end with LF, no delimiter is looked for.
     """
@@ -157,34 +192,46 @@ def header_marks(bytes octets not None, Py_ssize_t position, Py_ssize_t bound, P
     cdef Place at
     cdef Place end
     cdef Place name
-    if position < 0 or bound > PyBytes_GET_SIZE(octets):
+    cdef Place stop
+    cdef Place body
+    cdef Place kind_at = NULL
+    cdef Place encoding_at = NULL
+    if start < 0 or start > bound or bound > PyBytes_GET_SIZE(octets):
         raise ValueError("no such place")
-    at, end = first + position, first + bound
+    at, end = first + start, first + bound
+    stop = body = end
     while at < end:
-        at = <Place>memchr(at, c"\n", end - at)
-        if at == NULL or at + 1 >= end:
-            break
-        at += 1
         if at[0] == c"\n":
-            return at - first, at + 1 - first, kind_at, encoding_at
+            stop, body = at, at + 1
+            break
         if at[0] == c"\r":
             if at + 1 < end and at[1] == c"\n":
-                return at - first, at + 2 - first, kind_at, encoding_at
+                stop, body = at, at + 2
+                break
         elif _begins(at, end, <Place>b"content-t", 9):
             name = at + 9
             if _begins(name, end, <Place>b"ype", 3):
                 name += 3
                 while name < end and is_blank(name[0]):
                     name += 1
-                if name < end and name[0] == c":" and kind_at < 0:
-                    kind_at = name + 1 - first
+                if name < end and name[0] == c":" and kind_at == NULL:
+                    kind_at = name + 1
             elif _begins(name, end, <Place>b"ransfer-encoding", 16):
                 name += 16
                 while name < end and is_blank(name[0]):
                     name += 1
-                if name < end and name[0] == c":" and encoding_at < 0:
-                    encoding_at = name + 1 - first
-    return bound, bound, kind_at, encoding_at
+                if name < end and name[0] == c":" and encoding_at == NULL:
+                    encoding_at = name + 1
+        at = <Place>memchr(at, c"\n", end - at)
+        if at == NULL:
+            break
+        at += 1
+    return (
+        stop - first,
+        body - first,
+        _body(kind_at, stop) if kind_at != NULL and kind_at < stop else None,
+        _body(encoding_at, stop) if encoding_at != NULL and encoding_at < stop else None,
+    )
 
 
 cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_ssize_t most, bint as_places):

@@ -59,6 +59,13 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
     bound = start + document.limits.header_size
     if bound > stop:
         bound = stop
+    marks = native.header_marks
+    if marks is not None and not delimiters and bound - start > 2 and grammar is LF_GRAMMAR and isinstance(octets, bytes):
+        header_stop, body_start, node._kind, node._encoding = marks(octets, start, bound)
+        if body_start > header_stop:
+            node._separator_size = body_start - header_stop
+            node._header_size = header_stop - start  # as below
+            return
     search = grammar.part_mark.search if delimiters else grammar.mark.search
     position, header_stop, body_start = start - 1, -1, -1
     kind_at = encoding_at = -1
@@ -71,9 +78,6 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
         elif head[:1] in _FIRST_LETTERS and (found := grammar.first_mark.match(octets, start, bound)):
             position = found.end()
             kind_at, encoding_at = (position, -1) if found.lastindex == 1 else (-1, position)
-    marks = native.header_marks
-    if header_stop < 0 and marks is not None and not delimiters and grammar is LF_GRAMMAR and isinstance(octets, bytes):
-        header_stop, body_start, kind_at, encoding_at = marks(octets, position, bound, kind_at, encoding_at)
     while header_stop < 0:
         found = search(octets, position, bound)
         if found is None:

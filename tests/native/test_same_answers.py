@@ -123,11 +123,12 @@ def test_bodies_of_a_name(octets: bytes, name: str, start: int, less: int) -> No
 
 def test_no_octet_outside_the_bounds_is_looked_at() -> None:
     assert native.header_marks is not None
-    assert native.header_marks(b"a\n\nContent-Type: x\n", 0, 2, -1, -1) == (2, 2, -1, -1)
-    assert native.header_marks(b"a\nContent-Type: x\n", 0, 14, -1, -1) == (14, 14, -1, -1)
+    assert native.header_marks(b"a\n\nContent-Type: x\n", 0, 2) == (2, 2, None, None)
+    assert native.header_marks(b"a\nContent-Type: x\n", 0, 14) == (14, 14, None, None)
+    assert native.header_marks(b"Content-Type: x\n y\n", 0, 16) == (16, 16, b"x", None)
     for position, bound in ((-1, 3), (0, 4)):
         with pytest.raises(ValueError, match="place"):
-            native.header_marks(b"abc", position, bound, -1, -1)
+            native.header_marks(b"abc", position, bound)
         with pytest.raises(ValueError, match="place"):
             native.field_bodies(b"abc", position, bound, "a")  # type: ignore[misc]
 
