@@ -213,7 +213,7 @@ class Lines:
     def value_of(self, name: str) -> FieldValue | None:
         """The typed value of the first field of a name; None where there is none."""
         if native.value_of is not None:
-            values, items = self._values, self.items
+            values, items = self._values, self._items or self.items
             if values is None:
                 values = self._values = [None] * len(items)
             if len(items) <= _FEW:
@@ -227,7 +227,7 @@ class Lines:
         if values is None:
             values = self._values = [None] * len(self)
         if native.values_of is not None and len(values) <= _FEW:
-            return native.values_of(self.items, values, name, TEXT_READERS, self)
+            return native.values_of(self._items or self.items, values, name, TEXT_READERS, self)
         places = self.places_of(name)
         if not places:
             return []

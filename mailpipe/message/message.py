@@ -51,7 +51,8 @@ class Message(Entity):
     @property
     def sender(self) -> Mailbox | None:
         """Who handed it in, where that is not the author; None where there is no Sender."""
-        mailboxes = self._addresses("sender").mailboxes
+        value = self.value_of("sender")
+        mailboxes = value.mailboxes if isinstance(value, AddressList) else ()
         return mailboxes[0] if mailboxes else None
 
     @property

@@ -6,7 +6,7 @@ Never here: a field that is not ASCII or has an encoded word, and a line that is
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 from mailpipe.native._places cimport Place, PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_IS_COMPACT_ASCII, PyUnicode_New, is_blank, is_space, lower, text_of
 
@@ -32,27 +32,28 @@ cdef object _name(Place start, Py_ssize_t size):
     return made
 
 
-cdef object _unfolded(Place start, Place stop):
-    """The text between two places without CR and LF and without blanks at its ends."""
-    cdef Place at
-    cdef Py_ssize_t size = 0
+cdef object _unfolded(Place start, Place stop, Py_ssize_t ends):
+    """The text between two places without their line ends, so many octets, and without blanks at its ends."""
+    cdef Place line
     cdef unsigned char* to
     while stop > start and is_space((stop - 1)[0]):
         stop -= 1
+        ends -= not is_blank(stop[0])
     while start < stop and is_space(start[0]):
+        ends -= not is_blank(start[0])
         start += 1
-    at = start
-    while at < stop:
-        size += at[0] != c"\r" and at[0] != c"\n"
-        at += 1
-    made = PyUnicode_New(size, 127)
+    made = PyUnicode_New(stop - start - ends, 127)
     to = <unsigned char*>PyUnicode_DATA(made)
-    at = start
-    while at < stop:
-        if at[0] != c"\r" and at[0] != c"\n":
-            to[0] = at[0]
-            to += 1
-        at += 1
+    while ends:
+        line = <Place>memchr(start, c"\n", stop - start)
+        ends -= 1
+        if (line - 1)[0] == c"\r":
+            ends -= 1
+            line -= 1
+        memcpy(to, start, line - start)
+        to += line - start
+        start = line + 1 + (line[0] == c"\r")
+    memcpy(to, start, stop - start)
     return made
 
 
@@ -84,7 +85,8 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
     cdef Place start
     cdef Place stop
     cdef unsigned char octet
-    cdef bint is_complete = True, is_plain, is_folded
+    cdef bint is_complete = True, is_plain
+    cdef Py_ssize_t ends
     cdef list found = []
     while at < end:
         name = at
@@ -97,7 +99,7 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
         while at < end and is_blank(at[0]):
             at += 1
         start = at
-        is_plain, is_folded = True, False
+        is_plain, ends = True, 0
         while True:
             while not _is_told[at[0]]:
                 at += 1
@@ -110,11 +112,11 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
                 stop = at - 1
                 if at == end or not is_blank(at[0]):
                     break
-                is_folded = True
+                ends += 1
             elif octet == c"\r":
                 if at == end or at[0] != c"\n":
                     return None
-                is_folded = True
+                ends += 1
             elif octet == c"?":
                 if (at - 2)[0] == c"=":
                     is_plain = False
@@ -126,8 +128,8 @@ def names_and_texts(bytes block not None, Py_ssize_t most):
             is_complete = False
             found.append(_pair(_name(name, colon - name), None))
             continue
-        if is_folded:
-            text = _unfolded(start, stop)
+        if ends:
+            text = _unfolded(start, stop, ends)
         else:
             while stop > start and is_blank((stop - 1)[0]):
                 stop -= 1
