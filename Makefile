@@ -49,7 +49,8 @@ bench: $(READY)  ## measure mailpipe and its SMTP client beside their peers (ARG
 	@sh .ci/bench $(ARGS)
 
 fuzz: $(READY)  ## look for messages that break an invariant, for minutes
-	@HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -q -n auto --timeout 1800 tests/message/test_lossless.py tests/message/test_edit.py tests/writer tests/codec tests/fields
+	@HYPOTHESIS_PROFILE=fuzz $(RUN) -m pytest -q -n auto --timeout 1800 tests/message/test_lossless.py tests/message/test_edit.py tests/message/test_lines.py tests/native \
+		tests/writer tests/codec tests/fields
 	@$(RUN) -c 'import atheris' 2>/dev/null || $(RUN) -m pip install --quiet atheris || true
 	@if $(RUN) -c 'import atheris' 2>/dev/null; then mkdir -p out/fuzz && $(RUN) tests/fuzz/fuzz_parse.py -max_total_time=300 -artifact_prefix=out/ out/fuzz samples/mail; \
 	else echo 'fuzz       atheris has no build for this Python: its part is left out'; fi

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from mailpipe import native
 from mailpipe.defect import Defect
 from mailpipe.fields.addr_spec import DOT_ATOM, safe_address
 from mailpipe.fields.phrase import address_text, decode_phrase, phrase_text, quote_phrase, render_phrase, runs_of
@@ -186,9 +187,8 @@ def of_text(text: str, body: bytes | None = None) -> AddressList:
         text: the body.
         body: its octets, where they are at hand.
     """
-    single = None if "," in text else _ORDINARY.match(text)
-    members = _members(text) if single is None else (_mailbox(single),)
-    if members is None:
+    members = None if _quick_members is None else _quick_members(text)
+    if members is None and (members := members_in_python(text)) is None:
         return _parse_any(text.encode("ascii") if body is None else body)
     made = _new(_Twin)
     made.members, made.defects = members, ()
@@ -224,21 +224,23 @@ _mailboxes = Remembered(_read_mailbox, 120)
 _mailbox_of = _mailboxes.__getitem__
 
 
-def _members(text: str) -> tuple[Mailbox | Group, ...] | None:
-    """The mailboxes of a list in which each is written as most are; None where one is not.
-
-    Those who are written to together come again and again.
-    """
-    if "," in text and len(text) < _SHORT:
-        try:
+def members_in_python(text: str) -> tuple[Mailbox | Group, ...] | None:
+    """The mailboxes of a list in which each is written as most are; None where one is not."""
+    if "," not in text:
+        if (single := _ORDINARY.match(text)) is not None:
+            return (_mailbox(single),)
+    elif len(text) < _SHORT:
+        try:  # those who are written to together come again and again
             return tuple(map(_mailbox_of, text.split(",")))
         except KeyError:  # a comma inside quotation marks or a comment leaves pieces that are no mailboxes
             pass
-    members = _ordinary(text)
-    return None if members is None else tuple(members)
+    return _ordinary(text)
 
 
-def _ordinary(text: str) -> list[Mailbox | Group] | None:
+_quick_members = None if native.MailboxReader is None else native.MailboxReader(Mailbox)
+
+
+def _ordinary(text: str) -> tuple[Mailbox | Group, ...] | None:
     """The mailboxes of a list in which each is written as most are; None where one is not."""
     members: list[Mailbox | Group] = []
     position, length = 0, len(text.rstrip())
@@ -249,14 +251,14 @@ def _ordinary(text: str) -> list[Mailbox | Group] | None:
             return None
         members.append(_mailbox(found))
         position = found.end()
-    return members
+    return tuple(members)
 
 
 def _parse_any(body: bytes) -> AddressList:
     defects: list[Defect] = []
     text = read_text(body, defects)
     if (members := None if text.isascii() else _ordinary(text)) is not None:  # names above ASCII in quotation marks
-        return _make_list(tuple(members), tuple(defects))
+        return _make_list(members, tuple(defects))
     reader = _Reader(text, len(body), defects)
     return _make_list(tuple(reader.read()), tuple(reader.defects))
 

@@ -30,15 +30,16 @@ high_octets: Callable[[bytes], bytes] | None = None
 windows_text: Callable[[bytes], str] | None = None
 DateReader: Callable[..., Any] | None = None
 HopReader: Callable[..., Any] | None = None
+MailboxReader: Callable[..., Any] | None = None
 
 if not os.environ.get("MAILPIPE_PURE"):
     with contextlib.suppress(ImportError):
-        from mailpipe.native import _header, _lines, _trace, _transfer
+        from mailpipe.native import _header, _lines, _transfer, _values
 
         names_and_texts, header_marks = _header.names_and_texts, _header.header_marks
         field_body, field_bodies, only_field = _header.field_body, _header.field_bodies, _header.only_field
         places_of, value_of, values_of = _lines.places_of, _lines.value_of, _lines.values_of
-        DateReader, HopReader = _trace.DateReader, _trace.HopReader
+        DateReader, HopReader, MailboxReader = _values.DateReader, _values.HopReader, _values.MailboxReader
         decode_quoted_printable = _transfer.decode_quoted_printable
         high_octets, windows_text = _transfer.high_octets, _transfer.windows_text
 

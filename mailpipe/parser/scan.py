@@ -59,8 +59,8 @@ def scan_header(node: Node, delimiters: "dict[bytes, int] | None" = None) -> Non
     bound = start + document.limits.header_size
     if bound > stop:
         bound = stop
-    marks = native.header_marks
-    if marks is not None and not delimiters and bound - start > 2 and grammar is LF_GRAMMAR and isinstance(octets, bytes):
+    marks = None if delimiters or grammar is not LF_GRAMMAR else native.header_marks
+    if marks is not None and bound - start > 2 and isinstance(octets, bytes):
         header_stop, body_start, node._kind, node._encoding = marks(octets, start, bound)
         if body_start > header_stop:
             node._separator_size = body_start - header_stop

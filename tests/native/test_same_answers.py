@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import mailpipe
 from mailpipe import native
 from mailpipe.codec import charset, quoted_printable
-from mailpipe.fields import date, trace
+from mailpipe.fields import address, date, trace
 from mailpipe.message import lines
 from mailpipe.parser import scan
 from mailpipe.parser.grammar import LF_GRAMMAR
@@ -47,6 +47,12 @@ QUOTED = st.lists(st.sampled_from([
     b"=", b"=3D", b"=e9", b"=C3=A9", b"=\n", b"=\r\n", b"=\r", b"\n", b"\r\n", b"\r", b" ", b"\t", b"=20\n", b"= \n", b"=G1", b"=4", b"text", b"\x80", b"\0",
     b"a run of more than eight octets", b"seven..", b"eight...=",
 ]), max_size=12).map(b"".join)  # fmt: skip
+
+
+LISTS = st.lists(st.sampled_from([
+    "a@b.example", "ann", "Ann Lee", "Ann  Lee", '"Ann, L"', '"A\\"b"', '""', '" a', " ", "  ", "\t", "\r\n ", "<", ">", "<a@b>", "<a.b@c.d>", ",", ", ", "(x y)",
+    "(x\ty  z)", "( )", "(a(b))", "=?utf-8?q?x?=", "@", ".", "a.", "\x1c", "\x0b", "é", ":", ";",
+]), max_size=9).map("".join)  # fmt: skip
 
 
 @contextmanager
@@ -153,6 +159,14 @@ def test_hops(text: str) -> None:
     else:
         octets = text.encode()
         assert repr(trace.parse_received(octets)) == repr(trace._parse_any(octets))
+
+
+@given(LISTS)
+@example("\"Ann\" <a@b>,  Ann  Lee\r\n <a@b.example> , a@b (x\ty  z)\n,")
+def test_mailboxes(text: str) -> None:
+    assert native.MailboxReader is not None
+    got, expected = native.MailboxReader(address.Mailbox)(text), address.members_in_python(text)
+    assert got == expected or (got is None and any(sign in text for sign in ("=?", "\\", "é")))
 
 
 @given(QUOTED, st.booleans())

@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Dates and trace fields, compiled (RFC 5322 section 3.3, RFC 5321 section 4.4): those that are written as most are.
+"""Dates, trace fields and addresses, compiled (RFC 5322 sections 3.3 and 3.4, RFC 5321 section 4.4), written as most are.
 
-Never here: obsolete zones and other forms of dates, and how the clauses of a hop are read; Python does that, and a hop is
-looked up in its tables.
+Never here: obsolete zones and other forms of dates and addresses, and how the clauses of a hop are read; Python does
+that, and a hop is looked up in its tables.
 """
 
 import datetime
@@ -287,3 +287,145 @@ cdef class HopReader:
         if at == start or (at < stop and not (at[0] == c">" and at + 1 == stop)):
             return None
         return text_of(start, at - start)
+
+
+cdef unsigned char _is_atext[256]
+cdef unsigned char _is_phrase[256]
+
+
+cdef void _fill_tables():
+    cdef int octet
+    for octet in range(256):
+        _is_atext[octet] = octet < 128 and (chr(octet).isalnum() or octet in b"!#$%&'*+/=?^_`{|}~-")
+        _is_phrase[octet] = _is_atext[octet] or octet == c"." or octet == c" "
+
+
+_fill_tables()
+
+
+cdef inline Place _behind_blanks(Place at, Place end):
+    while at < end and is_space(at[0]):
+        at += 1
+    return at
+
+
+cdef Place _behind_dot_atom(Place at, Place end):
+    """Behind atoms with dots between them; NULL where there are none."""
+    cdef Place word
+    while True:
+        word = at
+        while at < end and _is_atext[at[0]]:
+            at += 1
+        if at == word:
+            return NULL
+        if not (at + 1 < end and at[0] == c"." and _is_atext[at[1]]):
+            return at
+        at += 1
+
+
+cdef Place _behind_address(Place at, Place end):
+    """Behind an address; NULL where there is none."""
+    at = _behind_dot_atom(at, end)
+    if at == NULL or at >= end or at[0] != c"@":
+        return NULL
+    return _behind_dot_atom(at + 1, end)
+
+
+cdef inline bint _is_white(unsigned char octet):
+    """What `str.split` splits at."""
+    return octet == c" " or c"\t" <= octet <= c"\r" or 28 <= octet <= 31
+
+
+cdef class MailboxReader:
+    """Reads the text of a list of addresses as `mailpipe.fields.address` does where all are ordinary mailboxes."""
+
+    cdef _Maker maker
+
+    def __cinit__(self, kind):
+        self.maker = _Maker(kind, ("display_name", "address"))
+
+    def __call__(self, str text not None):
+        """The mailboxes; None where one is a group, has a name in encoded words, or is written in a rarer way."""
+        cdef Place at
+        cdef Place end
+        cdef Place last
+        cdef Place name
+        cdef Place name_stop
+        cdef Place address
+        cdef Place stop
+        cdef bint is_quoted
+        cdef list found = []
+        if not PyUnicode_IS_COMPACT_ASCII(text):
+            return None
+        at = <Place>PyUnicode_DATA(text)
+        end = last = at + PyUnicode_GET_LENGTH(text)
+        while last > at and _is_white((last - 1)[0]):
+            last -= 1
+        while at < last:
+            at = _behind_blanks(at, end)
+            name = name_stop = at
+            is_quoted = at < end and at[0] == c'"'
+            if is_quoted:
+                name_stop = name = at + 1
+                while name_stop < end and name_stop[0] not in b'"\\\r\n':
+                    name_stop += 1
+                if name_stop == end or name_stop[0] != c'"':
+                    return None
+                address = _behind_blanks(name_stop + 1, end)
+                if address == end or address[0] != c"<":
+                    return None
+            else:
+                while name_stop < end and _is_phrase[name_stop[0]]:
+                    name_stop += 1
+                address = _behind_blanks(name_stop, end)
+            if address < end and address[0] == c"<":
+                address += 1
+                stop = _behind_address(address, end)
+                if stop == NULL or stop == end or stop[0] != c">":
+                    return None
+                at = stop + 1
+            else:
+                address = at
+                stop = _behind_address(address, end)
+                if stop == NULL or (address[0] == c"=" and address[1] == c"?"):
+                    return None
+                at = _behind_blanks(stop, end)
+                name = name_stop = at
+                if at < end and at[0] == c"(":
+                    name = name_stop = at + 1
+                    while name_stop < end and name_stop[0] not in b"()\\\r\n":
+                        name_stop += 1
+                    if name_stop == end or name_stop[0] != c")":
+                        return None
+                    at = name_stop + 1
+            at = _behind_blanks(at, end)
+            if at < end:
+                if at[0] != c",":
+                    return None
+                at += 1
+            shown = self.name(name, name_stop, is_quoted)
+            if shown is Ellipsis:
+                return None
+            made = new_instance(self.maker.kind)
+            fill(made, self.maker.slots[0], shown)
+            fill(made, self.maker.slots[1], text_of(address, stop - address))
+            found.append(made)
+        return tuple(found)
+
+    cdef object name(self, Place start, Place stop, bint is_quoted):
+        """What is shown for a name, None where that is nothing; an ellipsis where it may have encoded words."""
+        cdef Place at = start + 1
+        cdef bint is_spread = False
+        while at < stop:
+            if at[0] == c"?" and (at - 1)[0] == c"=":
+                return Ellipsis
+            is_spread = is_spread or (at[0] == c" " and (at - 1)[0] == c" ")
+            at += 1
+        while start < stop and _is_white(start[0]):
+            start += 1
+        while stop > start and _is_white((stop - 1)[0]):
+            stop -= 1
+        if start == stop:
+            return None
+        text = text_of(start, stop - start)
+        return text if is_quoted or not is_spread else " ".join(text.split())
