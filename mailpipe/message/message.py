@@ -14,12 +14,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from mailpipe import native
 from mailpipe.fields import AddressList, DateTime, Mailbox, MessageId, MessageIdList, Received, unstructured
 from mailpipe.limits import DEFAULT_LIMITS, Limits
 from mailpipe.message import edit, report
 from mailpipe.message.entity import Entity
 from mailpipe.message.report import DeliveryReport, DispositionNotification
-from mailpipe.parser.node import Document, place
+from mailpipe.parser.grammar import LF_GRAMMAR
+from mailpipe.parser.node import BITS, Document, place
+from mailpipe.parser.scan import scan_header
 
 if TYPE_CHECKING:
     from mailpipe.message.snapshot import MessageSnapshot
@@ -37,16 +40,27 @@ class Message(Entity):
     @property
     def subject(self) -> str | None:
         """Subject, decoded; None where there is none."""
-        header = self._header
-        if header is not None and (text := header.known_text("subject")) is not None:
-            return text
+        header, document = self._header, self._document
+        if header is not None:
+            if (text := header.known_text("subject")) is not None:
+                return text
+        elif document is not None and native.field_text is not None and document.grammar is LF_GRAMMAR:
+            octets = document.octets
+            if isinstance(octets, bytes):
+                if self._header_size < 0:
+                    scan_header(self)
+                start = self._place >> BITS
+                plain = native.field_text(octets, start, start + self._header_size, "subject")
+                if plain is not ...:
+                    return plain
         body = self._find("subject")
         return None if body is None else unstructured.read(body)
 
     @property
     def from_(self) -> AddressList:
         """The authors (RFC 5322 section 3.6.2); groups are kept (RFC 6854)."""
-        return self._addresses("from")
+        value = self.value_of("from")
+        return value if isinstance(value, AddressList) else _NO_ADDRESSES
 
     @property
     def sender(self) -> Mailbox | None:

@@ -13,6 +13,7 @@ Never here: a way of reading that Python has not.
 import contextlib
 import os
 from collections.abc import Callable
+from types import EllipsisType
 from typing import Any
 
 _Items = tuple[tuple[str, str | None], ...]
@@ -23,6 +24,7 @@ value_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any
 values_of: Callable[[_Items, list[Any], str, dict[str, Callable[[str], Any]], Any], list[Any]] | None = None
 header_marks: Callable[[bytes, int, int], tuple[int, int, bytes | None, bytes | None]] | None = None
 field_body: Callable[[bytes, int, int, str], bytes | None] | None = None
+field_text: Callable[[bytes, int, int, str], str | EllipsisType | None] | None = None
 field_bodies: Callable[[bytes, int, int, str], list[bytes]] | None = None
 only_field: Callable[[bytes, int, int, str], tuple[int, int] | None] | None = None
 decode_quoted_printable: Callable[[bytes, bool, bool], bytes | None] | None = None
@@ -37,7 +39,8 @@ if not os.environ.get("MAILPIPE_PURE"):
         from mailpipe.native import _header, _lines, _transfer, _values
 
         names_and_texts, header_marks = _header.names_and_texts, _header.header_marks
-        field_body, field_bodies, only_field = _header.field_body, _header.field_bodies, _header.only_field
+        field_body, field_bodies, field_text = _header.field_body, _header.field_bodies, _header.field_text
+        only_field = _header.only_field
         places_of, value_of, values_of = _lines.places_of, _lines.value_of, _lines.values_of
         DateReader, HopReader, MailboxReader = _values.DateReader, _values.HopReader, _values.MailboxReader
         decode_quoted_printable = _transfer.decode_quoted_printable

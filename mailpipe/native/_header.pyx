@@ -295,6 +295,35 @@ def field_body(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str nam
     return found[0] if found else None
 
 
+def field_text(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
+    """The text of the first field of a name; None where there is none, an ellipsis where it takes a closer look.
+
+    See `mailpipe.fields.unstructured.read`.
+    """
+    cdef list found = _bodies(octets, start, stop, name, 1, False)
+    cdef bytes body
+    cdef Place first
+    cdef Place at
+    cdef Place end
+    cdef Py_ssize_t ends = 0
+    if not found:
+        return None
+    body = found[0]
+    first = at = <Place>PyBytes_AS_STRING(body)
+    end = at + PyBytes_GET_SIZE(body)
+    while True:
+        while not _is_told[at[0]]:
+            at += 1
+        if at >= end:
+            break
+        if at[0] == c"\n" or (at[0] == c"\r" and (at + 1 == end or at[1] == c"\n")):
+            ends += 1
+        elif at[0] != 0 and (at[0] != c"?" or (at > first and (at - 1)[0] == c"=")):
+            return Ellipsis
+        at += 1
+    return _unfolded(first, end, ends)
+
+
 def field_bodies(bytes octets not None, Py_ssize_t start, Py_ssize_t stop, str name not None):
     """The same for every field of the name; see `mailpipe.parser.grammar.Grammar.every`."""
     return _bodies(octets, start, stop, name, -1, False)

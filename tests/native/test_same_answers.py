@@ -58,7 +58,7 @@ LISTS = st.lists(st.sampled_from([
 @contextmanager
 def in_python() -> Iterator[None]:
     """What asks for a compiled function while it runs goes the way in Python."""
-    names = ("header_marks", "field_body", "field_bodies", "only_field", "places_of", "value_of", "values_of")
+    names = ("header_marks", "field_body", "field_bodies", "field_text", "only_field", "places_of", "value_of", "values_of")
     kept = [getattr(native, name) for name in names]
     try:
         for name in names:
@@ -125,6 +125,15 @@ def test_bodies_of_a_name(octets: bytes, name: str, start: int, less: int) -> No
         with in_python():
             expected = ask(name, octets, start, stop)
         assert ask(name, octets, start, stop) == expected
+
+
+@given(HEADERS)
+@example(b"Subject: a\r\n\tb \r\n")
+@example(b"Subject:\r\n \r\n")
+def test_subject(octets: bytes) -> None:
+    with in_python():
+        expected = mailpipe.parse(octets).subject
+    assert mailpipe.parse(octets).subject == expected
 
 
 def test_no_octet_outside_the_bounds_is_looked_at() -> None:
