@@ -199,16 +199,18 @@ def of_text(text: str, body: bytes | None = None) -> AddressList:
 def _mailbox(found: re.Match[str]) -> Mailbox:
     quoted, phrase, angle, plain, comment = found.groups()
     name = quoted or phrase or comment
-    if name:
-        if quoted and "\\" in quoted:
-            name = unescape(quoted)
-        elif not quoted and "  " in name:
-            name = " ".join(name.split())
-        name = decode_phrase(name) if "=?" in name else name.strip()
     made = _new(_MailboxTwin)
-    made.display_name, made.address = name or None, angle or plain
+    made.display_name, made.address = _shown(name, quoted is not None) if name else None, angle or plain
     made.__class__ = Mailbox
     return made  # type: ignore[no-any-return]
+
+
+def _shown(name: str, is_quoted: bool) -> str | None:
+    if is_quoted and "\\" in name:
+        name = unescape(name)
+    elif not is_quoted and "  " in name:
+        name = " ".join(name.split())
+    return (decode_phrase(name) if "=?" in name else name.strip()) or None
 
 
 def _read_mailbox(text: str) -> Mailbox:
@@ -237,7 +239,7 @@ def members_in_python(text: str) -> tuple[Mailbox | Group, ...] | None:
     return _ordinary(text)
 
 
-_quick_members = None if native.MailboxReader is None else native.MailboxReader(Mailbox)
+_quick_members = None if native.MailboxReader is None else native.MailboxReader(Mailbox, _shown)
 
 
 def _ordinary(text: str) -> tuple[Mailbox | Group, ...] | None:

@@ -340,12 +340,14 @@ cdef class MailboxReader:
     """Reads the text of a list of addresses as `mailpipe.fields.address` does where all are ordinary mailboxes."""
 
     cdef _Maker maker
+    cdef object shown
 
-    def __cinit__(self, kind):
+    def __cinit__(self, kind, shown):
         self.maker = _Maker(kind, ("display_name", "address"))
+        self.shown = shown  # gives what is shown for a name with encoded words or backslashes, and whether it is quoted
 
     def __call__(self, str text not None):
-        """The mailboxes; None where one is a group, has a name in encoded words, or is written in a rarer way."""
+        """The mailboxes; None where one is a group or is written in a rarer way."""
         cdef Place at
         cdef Place end
         cdef Place last
@@ -367,7 +369,11 @@ cdef class MailboxReader:
             is_quoted = at < end and at[0] == c'"'
             if is_quoted:
                 name_stop = name = at + 1
-                while name_stop < end and name_stop[0] not in b'"\\\r\n':
+                while name_stop < end and name_stop[0] not in b'"\r\n':
+                    if name_stop[0] == c"\\":
+                        name_stop += 1
+                        if name_stop == end or not c" " <= name_stop[0] <= c"~":
+                            return None
                     name_stop += 1
                 if name_stop == end or name_stop[0] != c'"':
                     return None
@@ -404,8 +410,6 @@ cdef class MailboxReader:
                     return None
                 at += 1
             shown = self.name(name, name_stop, is_quoted)
-            if shown is Ellipsis:
-                return None
             made = new_instance(self.maker.kind)
             fill(made, self.maker.slots[0], shown)
             fill(made, self.maker.slots[1], text_of(address, stop - address))
@@ -413,14 +417,15 @@ cdef class MailboxReader:
         return tuple(found)
 
     cdef object name(self, Place start, Place stop, bint is_quoted):
-        """What is shown for a name, None where that is nothing; an ellipsis where it may have encoded words."""
+        """What is shown for a name, None where that is nothing."""
         cdef Place at = start + 1
-        cdef bint is_spread = False
+        cdef bint is_spread = False, is_rare = start < stop and start[0] == c"\\"
         while at < stop:
-            if at[0] == c"?" and (at - 1)[0] == c"=":
-                return Ellipsis
+            is_rare = is_rare or at[0] == c"\\" or (at[0] == c"?" and (at - 1)[0] == c"=")
             is_spread = is_spread or (at[0] == c" " and (at - 1)[0] == c" ")
             at += 1
+        if is_rare:
+            return self.shown(text_of(start, stop - start), is_quoted)
         while start < stop and _is_white(start[0]):
             start += 1
         while stop > start and _is_white((stop - 1)[0]):
