@@ -149,25 +149,34 @@ cdef inline bint _begins(Place at, Place bound, Place word, Py_ssize_t size):
     return True
 
 
+cdef inline Place _behind_colon(Place at, Place end):
+    """Behind the colon of a name that ends here, perhaps with blanks before it; NULL where there is none."""
+    while at < end and is_blank(at[0]):
+        at += 1
+    return at + 1 if at < end and at[0] == c":" else <Place>NULL
+
+
+cdef inline Place _field_stop(Place at, Place end):
+    """Where the last line of a field stops, its line end aside."""
+    while True:
+        at = <Place>memchr(at, c"\n", end - at)
+        if at == NULL:
+            return end
+        if at + 1 >= end or not is_blank(at[1]):
+            return at
+        at += 1
+
+
 cdef inline bint _is_stripped(unsigned char octet):
     return octet == c" " or c"\t" <= octet <= c"\r"
 
 
 cdef bytes _body(Place at, Place bound):
     """The body of a field, unfolded and stripped, as `mailpipe.parser.scan` has it."""
-    cdef Place end = at
-    cdef bint is_folded = False
+    cdef Place end = _field_stop(at, bound)
+    cdef bint is_folded = memchr(at, c"\n", end - at) != NULL
     cdef bytes body
     cdef unsigned char* to
-    while True:
-        end = <Place>memchr(end, c"\n", bound - end)
-        if end == NULL:
-            end = bound
-            break
-        if end + 1 >= bound or not is_blank(end[1]):
-            break
-        is_folded = True
-        end += 1
     while at < end and _is_stripped(at[0]):
         at += 1
     while end > at and _is_stripped((end - 1)[0]):
@@ -213,17 +222,11 @@ def header_marks(bytes octets not None, Py_ssize_t start, Py_ssize_t bound):
         elif _begins(at, end, <Place>b"content-t", 9):
             name = at + 9
             if _begins(name, end, <Place>b"ype", 3):
-                name += 3
-                while name < end and is_blank(name[0]):
-                    name += 1
-                if name < end and name[0] == c":" and kind_at == NULL:
-                    kind_at = name + 1
+                if kind_at == NULL:
+                    kind_at = _behind_colon(name + 3, end)
             elif _begins(name, end, <Place>b"ransfer-encoding", 16):
-                name += 16
-                while name < end and is_blank(name[0]):
-                    name += 1
-                if name < end and name[0] == c":" and encoding_at == NULL:
-                    encoding_at = name + 1
+                if encoding_at == NULL:
+                    encoding_at = _behind_colon(name + 16, end)
         at = <Place>memchr(at, c"\n", end - at)
         if at == NULL:
             break
@@ -258,19 +261,10 @@ cdef list _bodies(bytes octets, Py_ssize_t start, Py_ssize_t stop, str name, Py_
     while at < end:
         # the empty name has no first octet by which Python knows the first line
         if _begins(at, end, letters, size) and (size or at > first + start):
-            look = at + size
-            while look < end and is_blank(look[0]):
-                look += 1
-            if look < end and look[0] == c":":
-                line, at = at, look + 1
-                while True:  # as long as the lines are folded
-                    look = <Place>memchr(look, c"\n", end - look)
-                    if look == NULL:
-                        look = end
-                        break
-                    if look + 1 >= end or not is_blank(look[1]):
-                        break
-                    look += 1
+            look = _behind_colon(at + size, end)
+            if look != NULL:
+                line, at = at, look
+                look = _field_stop(look, end)
                 if as_places:
                     found.append((line - first, look - first + (look < end)))
                 else:
